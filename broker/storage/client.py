@@ -1,0 +1,132 @@
+"""The one place where a MongoDB client is made, and where its errors become Vela's.
+
+The driver is PyMongo's asyncio API, or Motor where the setting asks for it: both offer the same calls. A cluster is
+accepted only if it can keep Vela's promises: a replica set (or a sharded cluster), version 5 or later.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pymongo
+from bson.errors import BSONError, InvalidDocument
+from pymongo import errors as driver
+from pymongo.asynchronous.database import AsyncDatabase
+
+from broker.ngsild.errors import BadRequestData, InternalError, NgsiLdError, PayloadTooLarge, Unavailable
+
+DURABLE: dict[str, Any] = {"w": "majority", "j": True}
+"""Write concern of every acknowledged write: journaled on a majority (DESIGN 1.1)."""
+
+Database = AsyncDatabase[dict[str, Any]]
+
+_MINIMUM_VERSION = 5
+_LOST = (
+    driver.ConnectionFailure,
+    driver.ServerSelectionTimeoutError,
+    driver.ExecutionTimeout,
+    driver.WaitQueueTimeoutError,
+    driver.WriteConcernError,
+)
+_RETRIABLE_CODES = {11600, 11602, 10107, 13435, 13436, 189, 91, 7, 6, 89, 9001, 262, 50, 64}
+"""Server answers that mean "not now": stepping down, shutting down, interrupted, a timeout."""
+
+
+class UnusableStorage(Exception):
+    """MongoDB answers, but cannot keep Vela's promises; the message says what to do."""
+
+
+class Mongo:
+    """A connected client. `control` holds what belongs to the broker; each tenant's entities have a database."""
+
+    def __init__(self, client: Any, name: str) -> None:
+        self.client = client
+        self.name = name
+
+    @classmethod
+    async def connect(
+        cls, uri: str, *, driver_name: str = "pymongo", database: str = "vela", timeout: float = 5.0
+    ) -> "Mongo":
+        """Connect and check the server. Unavailable if nobody answers; UnusableStorage if it is no replica set ≥ 5."""
+        options: dict[str, Any] = {
+            "serverSelectionTimeoutMS": int(timeout * 1000),
+            "connectTimeoutMS": int(timeout * 1000),
+            "retryWrites": True,
+            "appname": "vela",
+            "compressors": [],
+        }
+        if driver_name == "motor":
+            from motor.motor_asyncio import AsyncIOMotorClient  # noqa: PLC0415 - an optional dependency
+
+            client: Any = AsyncIOMotorClient(uri, **options)
+        else:
+            client = pymongo.AsyncMongoClient(uri, **options)
+        mongo = cls(client, database)
+        try:
+            with storage_errors():
+                await mongo._check()
+        except BaseException:
+            await mongo.close()
+            raise
+        return mongo
+
+    async def _check(self) -> None:
+        hello = await self.client.admin.command("hello")
+        version = (await self.client.admin.command("buildInfo"))["version"]
+        if int(version.split(".")[0]) < _MINIMUM_VERSION:
+            raise UnusableStorage(f"MongoDB {version} is too old: Vela needs version {_MINIMUM_VERSION} or later.")
+        if "setName" not in hello and hello.get("msg") != "isdbgrid":
+            raise UnusableStorage(
+                "This MongoDB is a standalone server, which cannot promise durability on a majority nor report changes. "
+                "Fix: start mongod with --replSet rs0 and run once: mongosh --eval 'rs.initiate()'"
+            )
+
+    @property
+    def control(self) -> Any:
+        """The database of tenants, subscriptions, the outbox, @contexts and processes."""
+        return self.client[self.name]
+
+    def database(self, name: str) -> Any:
+        """The database called `name`."""
+        return self.client[name]
+
+    async def ping(self) -> None:
+        """Unavailable if MongoDB does not answer."""
+        with storage_errors():
+            await self.client.admin.command("ping")
+
+    async def close(self) -> None:
+        """Close all connections."""
+        closing = self.client.close()
+        if closing is not None:
+            await closing
+
+
+def translate(error: Exception) -> NgsiLdError:
+    """Vela's error for an error of the driver; lost storage is Unavailable (503 with Retry-After)."""
+    code = getattr(error, "code", None)
+    if isinstance(error, driver.DocumentTooLarge) or code in (10334, 17419, 17420):
+        return PayloadTooLarge("The entity would exceed what MongoDB can keep in one document (16 MiB): split it up.")
+    if code in (16755, 16756):
+        return BadRequestData(f"MongoDB cannot index the geometry: {error}")
+    if isinstance(error, _LOST) or code in _RETRIABLE_CODES or error_has_label(error):
+        return Unavailable("The storage does not answer at the moment; try again.")
+    if isinstance(error, InvalidDocument | BSONError | OverflowError):
+        return BadRequestData("The data cannot be kept by MongoDB: it holds a value that BSON cannot express.")
+    return InternalError("The storage refused the operation unexpectedly; the log of the broker has the cause.")
+
+
+def error_has_label(error: Exception) -> bool:
+    """Whether the driver itself says that trying again may help."""
+    return isinstance(error, driver.PyMongoError) and (
+        error.has_error_label("RetryableWriteError") or error.has_error_label("TransientTransactionError")
+    )
+
+
+@contextmanager
+def storage_errors() -> Iterator[None]:
+    """Turn every error of the driver into one of Vela's, with the cause kept."""
+    try:
+        yield
+    except (driver.PyMongoError, BSONError, OverflowError) as error:
+        raise translate(error) from error
