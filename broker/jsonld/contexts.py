@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from broker.jsonld.combining import Combination, client_elements, combine
 from broker.jsonld.context import Context
 from broker.jsonld.core import CORE_CONTEXT_URL, is_core_url
 from broker.jsonld.documents import Documents, Fetcher, Limits, Store
-from broker.jsonld.folder import ContextsFolder
+from broker.jsonld.folder import ContextFolders
 from broker.jsonld.processing import combined_terms, core_terms
 from broker.ngsild.errors import BadRequestData
 
@@ -39,25 +39,23 @@ class _Held:
 class Contexts:
     """The @contexts of the process.
 
-    `fetcher` is `broker.outbound.Outbound`; `store` keeps what it downloads; `folder` is VELA_CONTEXTS_DIR, whose
-    faults raise SettingsError here. At most `capacity` combined @contexts are kept in memory, and fewer where they are
-    large; the least recently used go first.
+    `fetcher` is `broker.outbound.Outbound`; `store` keeps what it downloads; `folders` hold documents that are known
+    without a download, and their faults raise SettingsError here. At most `capacity` combined @contexts are kept in
+    memory, and fewer where they are large; the least recently used go first.
     """
 
     def __init__(
         self,
         fetcher: Fetcher,
         store: Store | None = None,
-        folder: Path | None = None,
+        folders: Sequence[Path] = (),
         *,
         limits: Limits | None = None,
         capacity: int = 1_000,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self.core = Context(core_terms(), CORE_CONTEXT_URL, CORE_CONTEXT_URL)
-        self._documents = Documents(
-            fetcher, store, None if folder is None else ContextsFolder(folder), limits or Limits(), clock
-        )
+        self._documents = Documents(fetcher, store, ContextFolders(folders), limits or Limits(), clock)
         self._capacity = capacity
         self._clock = clock
         self._held: OrderedDict[str | bytes, _Held] = OrderedDict()

@@ -15,7 +15,7 @@ from urllib.parse import urljoin
 import orjson
 import structlog
 
-from broker.jsonld.folder import ContextsFolder
+from broker.jsonld.folder import ContextFolders
 from broker.jsonld.freshness import lifetime
 from broker.ngsild.errors import BadRequestData, LdContextNotAvailable, NgsiLdError
 from broker.outbound import InvalidAnswer, JsonAnswer, OutboundError
@@ -101,13 +101,13 @@ class Documents:
         self,
         fetcher: Fetcher,
         store: Store | None,
-        folder: ContextsFolder | None,
+        folders: ContextFolders,
         limits: Limits,
         clock: Callable[[], float],
     ) -> None:
         self._fetcher = fetcher
         self._store = store
-        self._folder = folder
+        self._folders = folders
         self._limits = limits
         self._clock = clock
         self._held: OrderedDict[str, Document] = OrderedDict()
@@ -143,10 +143,8 @@ class Documents:
         await asyncio.gather(*downloads, return_exceptions=True)
 
     def _from_folder(self, url: str) -> Document | None:
-        if self._folder is None:
-            return None
         try:
-            document = self._folder.get(url)
+            document = self._folders.get(url)
         except SettingsError as error:
             raise LdContextNotAvailable(f"The @context {url} cannot be retrieved: {error}") from error
         return None if document is None else self._hold(_document(url, url, document, FOREVER))

@@ -1,5 +1,6 @@
-"""VELA_CONTEXTS_DIR: @contexts that are known without a download, for sites without internet access."""
+"""Folders of @contexts that are known without a download: VELA_CONTEXTS_DIR, and what comes with Vela."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -8,27 +9,29 @@ import orjson
 from broker.settings import SettingsError
 
 
-class ContextsFolder:
-    """A folder with an `index.json` of {URL: file name}, and the @context documents that it names.
+class ContextFolders:
+    """Folders, each with an `index.json` of {URL: file name} and the documents that it names; the first one wins.
 
     Everything is read once at construction, so that a mistake stops the start: SettingsError says which file is at
     fault. Afterwards a document is read when it is asked for.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, paths: Iterable[Path]) -> None:
         self._files: dict[str, Path] = {}
-        index = _read_json(path / "index.json", "an object of {URL: file name}")
-        if not isinstance(index, dict) or not all(isinstance(name, str) for name in index.values()):
-            raise _unusable(path / "index.json", "it holds other JSON", "an object of {URL: file name}")
-        for url, name in index.items():
-            self._files[url] = path / name
-            self.get(url)
+        for path in paths:
+            index = _read_json(path / "index.json", "an object of {URL: file name}")
+            if not isinstance(index, dict) or not all(isinstance(name, str) for name in index.values()):
+                raise _unusable(path / "index.json", "it holds other JSON", "an object of {URL: file name}")
+            for url, name in index.items():
+                if url not in self._files:
+                    self._files[url] = path / name
+                    self.get(url)
 
     def __len__(self) -> int:
         return len(self._files)
 
     def get(self, url: str) -> Any | None:
-        """The document of `url`, a JSON object with an "@context" member, or None if the folder has none."""
+        """The document of `url`, a JSON object with an "@context" member, or None if no folder has it."""
         file = self._files.get(url)
         if file is None:
             return None

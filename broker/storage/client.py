@@ -31,6 +31,10 @@ _LOST = (
 _RETRIABLE_CODES = {11600, 11602, 10107, 13435, 13436, 189, 91, 7, 6, 89, 9001, 262, 50, 64}
 """Server answers that mean "not now": stepping down, shutting down, interrupted, a timeout."""
 
+_TOO_LARGE_CODES = {10334, 17419, 17420}
+_BAD_VALUE = 2
+"""What an insert of a document that is too large answers, among other things; its text tells."""
+
 
 class UnusableStorage(Exception):
     """MongoDB answers, but cannot keep Vela's promises; the message says what to do."""
@@ -45,7 +49,12 @@ class Mongo:
 
     @classmethod
     async def connect(
-        cls, uri: str, *, driver_name: str = "pymongo", database: str = "vela", timeout: float = 5.0
+        cls,
+        uri: str,
+        *,
+        driver_name: str = "pymongo",
+        database: str = "vela",
+        timeout: float = 5.0,  # noqa: ASYNC109 - it is handed to the driver
     ) -> "Mongo":
         """Connect and check the server. Unavailable if nobody answers; UnusableStorage if it is no replica set ≥ 5."""
         options: dict[str, Any] = {
@@ -56,7 +65,7 @@ class Mongo:
             "compressors": [],
         }
         if driver_name == "motor":
-            from motor.motor_asyncio import AsyncIOMotorClient  # noqa: PLC0415 - an optional dependency
+            from motor.motor_asyncio import AsyncIOMotorClient  # an optional dependency
 
             client: Any = AsyncIOMotorClient(uri, **options)
         else:
@@ -77,7 +86,7 @@ class Mongo:
             raise UnusableStorage(f"MongoDB {version} is too old: Vela needs version {_MINIMUM_VERSION} or later.")
         if "setName" not in hello and hello.get("msg") != "isdbgrid":
             raise UnusableStorage(
-                "This MongoDB is a standalone server, which cannot promise durability on a majority nor report changes. "
+                "This MongoDB is a standalone server: it cannot promise durability on a majority nor report changes. "
                 "Fix: start mongod with --replSet rs0 and run once: mongosh --eval 'rs.initiate()'"
             )
 
@@ -105,7 +114,8 @@ class Mongo:
 def translate(error: Exception) -> NgsiLdError:
     """Vela's error for an error of the driver; lost storage is Unavailable (503 with Retry-After)."""
     code = getattr(error, "code", None)
-    if isinstance(error, driver.DocumentTooLarge) or code in (10334, 17419, 17420):
+    too_large = code in _TOO_LARGE_CODES or (code == _BAD_VALUE and "too large" in str(error))
+    if isinstance(error, driver.DocumentTooLarge) or too_large:
         return PayloadTooLarge("The entity would exceed what MongoDB can keep in one document (16 MiB): split it up.")
     if code in (16755, 16756):
         return BadRequestData(f"MongoDB cannot index the geometry: {error}")

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from broker.jsonld.contexts import Contexts
-from broker.jsonld.folder import ContextsFolder
+from broker.jsonld.folder import ContextFolders
 from broker.ngsild.errors import LdContextNotAvailable
 from broker.settings import SettingsError
 
@@ -25,14 +25,14 @@ def folder_with(path: Path, **documents: Any) -> Path:
 async def test_a_context_of_the_folder_needs_no_download(tmp_path: Path):
     folder = folder_with(tmp_path, a={"@context": ["b"]}, b={"@context": {"speed": "http://e.org/speed"}})
 
-    context = await Contexts(NoNetwork(), folder=folder).resolve("https://example.org/a")
+    context = await Contexts(NoNetwork(), folders=[folder]).resolve("https://example.org/a")
 
     assert context.expand("speed") == "http://e.org/speed"
 
 
 def test_a_folder_without_an_index_stops_the_start(tmp_path: Path):
     with pytest.raises(SettingsError, match=r"VELA_CONTEXTS_DIR: .*index\.json cannot be used"):
-        Contexts(NoNetwork(), folder=tmp_path)
+        Contexts(NoNetwork(), folders=[tmp_path])
 
 
 @pytest.mark.parametrize("index", ["[]", "{", '{"https://example.org/a": 5}', '{"https://example.org/a": "absent"}'])
@@ -40,17 +40,17 @@ def test_an_unusable_index_stops_the_start(tmp_path: Path, index: str):
     (tmp_path / "index.json").write_text(index)
 
     with pytest.raises(SettingsError, match="expected"):
-        ContextsFolder(tmp_path)
+        ContextFolders([tmp_path])
 
 
 @pytest.mark.parametrize("document", [5, [], {}, {"context": {}}])
 def test_a_document_that_is_no_context_stops_the_start(tmp_path: Path, document: Any):
     with pytest.raises(SettingsError, match=r"expected the JSON-LD @context of https://example\.org/a"):
-        ContextsFolder(folder_with(tmp_path, a=document))
+        ContextFolders([folder_with(tmp_path, a=document)])
 
 
 async def test_a_file_that_vanishes_later_makes_its_context_unavailable(tmp_path: Path):
-    contexts = Contexts(NoNetwork(), folder=folder_with(tmp_path, a={"@context": {}}))
+    contexts = Contexts(NoNetwork(), folders=[folder_with(tmp_path, a={"@context": {}})])
     (tmp_path / "a").unlink()
 
     with pytest.raises(LdContextNotAvailable):

@@ -115,7 +115,7 @@ async def test_a_published_context_equals_pyld(name: str):
     folder = shared_data()
     document = json.loads((folder / name).read_text())
     documents = documents_of(folder)
-    contexts = Contexts(NoNetwork(), folder=folder / "contexts")
+    contexts = Contexts(NoNetwork(), folders=[folder / "contexts"])
     without_core = {
         url: {"@context": [item for item in entry["@context"] if "core-context" not in item]}
         if isinstance(entry["@context"], list)

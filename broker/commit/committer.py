@@ -1,0 +1,155 @@
+"""The committer: the one way in which entities are written (DESIGN section 4).
+
+Mutations wait in the lane of their tenant; a lane forms groups, and `group.py` commits each. While one group is being
+stored the next one gathers: there is no timer, and no added latency when idle. Entities of a group in flight are left
+to a later group, so groups in flight never share an entity and the mutations of one entity keep their order.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from broker.commit.group import Entry, Group, GroupServices, Submission
+from broker.ngsild.errors import InternalError, NgsiLdError, Unavailable
+from broker.ngsild.mutations import Mutation
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the committer: waiting mutations, mutations and bytes in a group, groups in flight per tenant.
+
+    `group_eager` is how many mutations must wait before another group starts while one is in flight.
+    """
+
+    max_queue: int = 10_000
+    group_max: int = 1_000
+    group_bytes: int = 8 << 20
+    groups_in_flight: int = 2
+    group_eager: int = 20
+
+
+class _Lane:
+    """What waits and what is in flight for one tenant."""
+
+    __slots__ = ("blocked", "busy", "in_flight", "scheduled", "tenant", "waiting")
+
+    def __init__(self, tenant: str) -> None:
+        self.tenant = tenant
+        self.waiting: deque[Entry] = deque()
+        self.blocked: dict[str, list[Entry]] = {}
+        self.busy: set[str] = set()
+        self.in_flight = 0
+        self.scheduled = False
+
+
+class Committer:
+    """Gathers mutations into groups and commits them. `queued` is how many mutations wait or are in flight."""
+
+    def __init__(self, services: GroupServices, limits: Limits) -> None:
+        self._services = services
+        self._limits = limits
+        self._lanes: dict[str, _Lane] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self.queued = 0
+
+    async def submit(self, tenant: str, entity_id: str, mutation: Mutation, size: int = 0) -> Any:
+        """Commit one mutation; its outcome, or its error raised. `size` is the length of the request body in bytes.
+
+        Unavailable (503) if too many mutations wait already or the storage is lost.
+        """
+        outcome = (await self.submit_many(tenant, ((entity_id, mutation),), size))[0]
+        if isinstance(outcome, NgsiLdError):
+            raise outcome
+        return outcome
+
+    async def submit_many(self, tenant: str, mutations: Sequence[tuple[str, Mutation]], size: int = 0) -> list[Any]:
+        """Commit several mutations in order; for each its outcome, or its NgsiLdError as a value."""
+        count = len(mutations)
+        if not count:
+            return []
+        if self.queued and self.queued + count > self._limits.max_queue:
+            raise Unavailable(f"{self.queued} updates wait already: the broker is overloaded; try again.")
+        lane = self._lanes.get(tenant)
+        if lane is None:
+            lane = self._lanes[tenant] = _Lane(tenant)
+        submission = Submission(self._loop.create_future(), count)
+        share = size // count
+        for index, (entity_id, mutation) in enumerate(mutations):
+            lane.waiting.append(Entry(entity_id, mutation, submission, index, share))
+        self.queued += count
+        self._schedule(lane)
+        return await submission.future
+
+    async def drain(self, timeout: float) -> bool:  # noqa: ASYNC109 - the callers want a bool, not TimeoutError
+        """Wait until nothing waits or is in flight; False if that takes longer than `timeout` seconds."""
+        try:
+            async with asyncio.timeout(timeout):
+                while self._tasks or self.queued:
+                    await (asyncio.wait(self._tasks) if self._tasks else asyncio.sleep(0))
+        except TimeoutError:
+            return False
+        return True
+
+    def _schedule(self, lane: _Lane) -> None:
+        # In the loop's next turn, so that requests that arrived together go into one group.
+        if not lane.scheduled:
+            lane.scheduled = True
+            self._loop.call_soon(self._start_groups, lane)
+
+    def _start_groups(self, lane: _Lane) -> None:
+        lane.scheduled = False
+        while lane.waiting and lane.in_flight < self._limits.groups_in_flight:
+            if lane.in_flight and len(lane.waiting) < self._limits.group_eager:
+                return
+            entries = self._take(lane)
+            if not entries:
+                return
+            lane.in_flight += 1
+            task = self._loop.create_task(self._run(lane, entries))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _take(self, lane: _Lane) -> list[Entry]:
+        entries: list[Entry] = []
+        size = 0
+        waiting, busy, blocked = lane.waiting, lane.busy, lane.blocked
+        while waiting and len(entries) < self._limits.group_max and (size < self._limits.group_bytes or not entries):
+            entry = waiting.popleft()
+            if entry.entity_id in busy:
+                blocked.setdefault(entry.entity_id, []).append(entry)
+            else:
+                entries.append(entry)
+                size += entry.size
+        busy.update([entry.entity_id for entry in entries])
+        return entries
+
+    async def _run(self, lane: _Lane, entries: list[Entry]) -> None:
+        group = Group(lane.tenant, entries, self._services)
+        try:
+            await group.commit()
+        except NgsiLdError as error:
+            group.fail(error)
+        except Exception:
+            log.exception("group failed", tenant=lane.tenant, mutations=len(entries))
+            group.fail(InternalError("The update failed unexpectedly; the log of the broker has the cause."))
+        finally:
+            self._finish(lane, entries)
+
+    def _finish(self, lane: _Lane, entries: list[Entry]) -> None:
+        lane.in_flight -= 1
+        self.queued -= len(entries)
+        for entry in entries:
+            lane.busy.discard(entry.entity_id)
+        for entity_id in [name for name in lane.blocked if name not in lane.busy]:
+            lane.waiting.extendleft(reversed(lane.blocked.pop(entity_id)))
+        if lane.waiting:
+            self._schedule(lane)
+        elif not lane.in_flight:
+            self._lanes.pop(lane.tenant, None)

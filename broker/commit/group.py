@@ -1,0 +1,351 @@
+"""One group: from mutations to acknowledged outcomes.
+
+What makes the answers true:
+
+- An outcome is given only after the write is journaled on a majority, together with the notifications it owes. Both are
+  sent at the same time; if only one of them is stored when everything stops, nobody was told that the change happened,
+  and `writers` tells whoever finds the notification whether its change did.
+- A statement whose version no longer matches has lost a race against another process: its notifications are discarded,
+  the entity is read again, and its mutations are applied again, in a commit with a new number.
+- If the answer of a write is lost, the entities are read again: `writers` tells which statements landed. The others are
+  sent again under the same commit number, so that one that lands late is recognised.
+- An outcome that changes nothing, a refusal above all, is given only if the entity was read in this group: the cache
+  may be stale.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import count
+from typing import Any, Protocol, TypeVar
+
+import structlog
+
+from broker.commit.cache import EntityCache
+from broker.commit.plan import add_statement
+from broker.ngsild.changes import Change
+from broker.ngsild.errors import BadRequestData, InternalError, NgsiLdError, PayloadTooLarge, Unavailable
+from broker.ngsild.model import Entity
+from broker.ngsild.mutations import Mutation
+from broker.ngsild.timestamps import microseconds, now_text
+from broker.notify.owed import Owed
+from broker.storage.entities import EntityStore, WriteReport, Writes
+
+log = structlog.get_logger(__name__)
+
+_PATIENCE = 10.0
+"""Seconds for which a group keeps trying while the storage is lost or others keep winning its races."""
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.002, 0.5
+_T = TypeVar("_T")
+
+
+class Checks(Protocol):
+    """Validation of an entity as it would be after a change."""
+
+    def check(self, change: Change) -> None:
+        """BadRequestData if the change must not be stored."""
+
+
+class Notifies(Protocol):
+    """Matching of changes against subscriptions, and delivery."""
+
+    def match(self, change: Change, commit: int) -> list[Owed]:
+        """The notifications that the change owes."""
+
+    def release(self, owed: Sequence[Owed]) -> None:
+        """Deliver: the change is stored, and so are these notifications."""
+
+
+class KeepsOwed(Protocol):
+    """Where owed notifications are kept until they are delivered."""
+
+    async def insert(self, owed: Sequence[Owed]) -> None:
+        """Store them, journaled on a majority; storing them twice is the same as once."""
+
+    async def discard(self, owed: Sequence[Owed]) -> None:
+        """Remove them: their change never happened."""
+
+
+class CountsCommits(Protocol):
+    """What groups report about themselves."""
+
+    def group(self, mutations: int) -> None:
+        """A group of so many mutations was committed."""
+
+    def conflicts(self, entities: int) -> None:
+        """So many entities lost their version race."""
+
+
+@dataclass(slots=True)
+class GroupServices:
+    """What every group works with. `process` is this process's id, `commits` numbers its commits."""
+
+    store: EntityStore
+    cache: EntityCache
+    checker: Checks
+    notifier: Notifies
+    outbox: KeepsOwed
+    metrics: CountsCommits
+    process: str
+    commits: Iterator[int] = field(default_factory=lambda: count(1))
+
+
+class Submission:
+    """One caller: the outcomes of its mutations in order, and the future that it awaits."""
+
+    __slots__ = ("future", "missing", "outcomes")
+
+    def __init__(self, future: asyncio.Future[list[Any]], mutations: int) -> None:
+        self.future = future
+        self.outcomes: list[Any] = [None] * mutations
+        self.missing = mutations
+
+
+class Entry:
+    """One mutation of one entity on its way."""
+
+    __slots__ = ("entity_id", "index", "mutation", "outcome", "settled", "size", "submission")
+
+    def __init__(self, entity_id: str, mutation: Mutation, submission: Submission, index: int, size: int) -> None:
+        self.entity_id = entity_id
+        self.mutation = mutation
+        self.submission = submission
+        self.index = index
+        self.size = size
+        self.outcome: Any = None
+        self.settled = False
+
+    def settle(self, outcome: Any) -> None:
+        """Give the outcome to the caller, which continues when it has all of its outcomes."""
+        self.settled = True
+        submission = self.submission
+        submission.outcomes[self.index] = outcome
+        submission.missing -= 1
+        if not submission.missing and not submission.future.done():
+            submission.future.set_result(submission.outcomes)
+
+
+class OutcomeUnknown(Unavailable):
+    """The storage was lost while a group was being written and did not come back: nobody knows what it kept."""
+
+
+class Group:
+    """The mutations that are committed together."""
+
+    def __init__(self, tenant: str, entries: list[Entry], services: GroupServices) -> None:
+        self._tenant = tenant
+        self._entries = entries
+        self._services = services
+        self._deadline = asyncio.get_running_loop().time() + _PATIENCE
+        self._stored: dict[str, Entity | None] = {}
+        self._cached: set[str] = set()
+        self._alone: set[str] = set()
+        self._doubtful: int | None = None
+        self._pending: dict[str, list[Entry]] = {}
+        for entry in entries:
+            self._pending.setdefault(entry.entity_id, []).append(entry)
+
+    async def commit(self) -> None:
+        """Commit all mutations and settle their entries. Unavailable if the storage stays lost."""
+        pause = 0.0
+        while True:
+            try:
+                await self._load()
+                await self._attempt()
+            except OutcomeUnknown:
+                raise
+            except Unavailable:
+                if asyncio.get_running_loop().time() > self._deadline:
+                    raise
+            if not self._pending:
+                return
+            if asyncio.get_running_loop().time() > self._deadline:
+                raise Unavailable("Others keep changing the same entities; try again.")
+            await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - spreading retries needs no secrecy
+            pause = min(pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
+
+    def fail(self, error: NgsiLdError) -> None:
+        """Give `error` to every caller that still waits."""
+        for entry in self._entries:
+            if not entry.settled:
+                self._services.cache.drop(self._tenant, entry.entity_id)
+                entry.settle(error)
+
+    async def _load(self) -> None:
+        missing = []
+        for entity_id in self._pending:
+            if entity_id not in self._stored:
+                entity = self._services.cache.get(self._tenant, entity_id)
+                if entity is None:
+                    missing.append(entity_id)
+                else:
+                    self._stored[entity_id] = entity
+                    self._cached.add(entity_id)
+        if missing:
+            found = await self._services.store.load(self._tenant, missing)
+            for entity_id in missing:
+                self._stored[entity_id] = found.get(entity_id)
+
+    async def _attempt(self) -> None:
+        """Apply what is pending and store it; what stays pending has lost a race or rested on a stale cache."""
+        commit = next(self._services.commits) if self._doubtful is None else self._doubtful
+        now = now_text()
+        writes = Writes()
+        results: dict[str, Entity | None] = {}
+        owed: dict[str, list[Owed]] = {}
+        for entity_id in list(self._pending):
+            stored = self._stored[entity_id]
+            before = _visible(stored, now)
+            after = self._apply(entity_id, before, now, commit, owed)
+            if after is not before:
+                results[entity_id] = add_statement(writes, stored, after, self._services.process, commit)
+            elif entity_id in owed:
+                results[entity_id] = None  # created and deleted again: nothing to store, but something to tell
+            elif entity_id in self._cached:
+                self._forget(entity_id)
+            else:
+                self._settle(entity_id)
+        if results:
+            report = await self._write(writes, results, owed, commit)
+            await self._conclude(report, results, owed)
+
+    def _apply(
+        self, entity_id: str, before: Entity | None, now: str, commit: int, owed: dict[str, list[Owed]]
+    ) -> Entity | None:
+        """The entity after its pending mutations; each entry keeps its outcome, `owed` what has to be notified."""
+        current = before
+        for entry in self._due(entity_id):
+            try:
+                after, entry.outcome = entry.mutation(current, now)
+                if after is not current:
+                    change = Change(self._tenant, entity_id, current, after, now)
+                    self._services.checker.check(change)
+                    notifications = self._services.notifier.match(change, commit)
+                    if notifications:
+                        owed.setdefault(entity_id, []).extend(notifications)
+                    current = after
+            except NgsiLdError as error:
+                entry.outcome = error
+            except Exception:
+                # A fault that one entity brings to light must not fail the others of its group.
+                log.exception("mutation failed", tenant=self._tenant, entity=entity_id)
+                entry.outcome = InternalError("The update failed unexpectedly; the log of the broker has the cause.")
+        return current
+
+    def _due(self, entity_id: str) -> list[Entry]:
+        entries = self._pending[entity_id]
+        return entries[:1] if entity_id in self._alone else entries
+
+    async def _write(
+        self, writes: Writes, results: dict[str, Entity | None], owed: dict[str, list[Owed]], commit: int
+    ) -> WriteReport:
+        """Store the statements and the notifications at the same time; report what did not land."""
+        if owed:
+            notifications = [one for several in owed.values() for one in several]
+            keeping = self._patiently(lambda: self._services.outbox.insert(notifications))
+            report, _ = await asyncio.gather(self._send(writes), keeping)
+        else:
+            report = await self._send(writes)
+        uncertain = report.uncertain
+        if uncertain:
+            found = await self._patiently(lambda: self._services.store.load(self._tenant, uncertain))
+            if report.answer_lost:
+                await self._patiently(lambda: self._services.store.barrier(self._tenant))
+            deleted = set(writes.deleted)
+            report.uncertain = []
+            for entity_id in uncertain:
+                entity = found.get(entity_id)
+                if _landed(entity, self._services.process, commit, deletion=entity_id in deleted):
+                    results[entity_id] = entity
+                else:
+                    report.uncertain.append(entity_id)
+        self._doubtful = commit if report.answer_lost and report.uncertain else None
+        return report
+
+    async def _send(self, writes: Writes) -> WriteReport:
+        try:
+            return await self._services.store.write(self._tenant, writes)
+        except Unavailable:
+            return WriteReport([*writes.updated, *writes.inserted, *writes.deleted], answer_lost=True)
+
+    async def _patiently(self, operation: Callable[[], Awaitable[_T]]) -> _T:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                return await operation()
+            except Unavailable as error:
+                if asyncio.get_running_loop().time() > self._deadline:
+                    raise OutcomeUnknown(
+                        "The storage was lost during the update: it may or may not have been kept; read it, or retry."
+                    ) from error
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, _LONGEST_PAUSE)
+
+    async def _conclude(
+        self, report: WriteReport, results: dict[str, Entity | None], owed: dict[str, list[Owed]]
+    ) -> None:
+        """Acknowledge what landed; leave pending what lost its race, its notifications discarded."""
+        failed = {*report.uncertain, *report.refused}
+        if failed and owed:
+            void = [one for entity_id in failed for one in owed.pop(entity_id, ())]
+            if void:
+                await self._patiently(lambda: self._services.outbox.discard(void))
+        services = self._services
+        landed = 0
+        for entity_id, after in results.items():
+            if entity_id in failed:
+                continue
+            if after is None:
+                services.cache.drop(self._tenant, entity_id)
+            else:
+                services.cache.put(self._tenant, entity_id, after)
+            landed += self._settle(entity_id)
+        for entity_id, error in report.refused.items():
+            if len(self._due(entity_id)) > 1 and isinstance(error, BadRequestData | PayloadTooLarge):
+                # Only one of its mutations may be to blame: each gets a statement of its own.
+                self._alone.add(entity_id)
+                self._forget(entity_id)
+            else:
+                self._settle(entity_id, error)
+        for entity_id in report.uncertain:
+            self._forget(entity_id)
+        if owed:
+            services.notifier.release([one for several in owed.values() for one in several])
+        services.metrics.group(landed)
+        if report.uncertain:
+            services.metrics.conflicts(len(report.uncertain))
+
+    def _settle(self, entity_id: str, error: NgsiLdError | None = None) -> int:
+        """Give their outcomes to the mutations that were due; how many they were."""
+        due = self._due(entity_id)
+        for entry in due:
+            entry.settle(entry.outcome if error is None else error)
+        waiting = self._pending.pop(entity_id)[len(due) :]
+        if waiting:
+            self._pending[entity_id] = waiting
+            self._forget(entity_id)
+        return len(due)
+
+    def _forget(self, entity_id: str) -> None:
+        self._services.cache.drop(self._tenant, entity_id)
+        self._cached.discard(entity_id)
+        del self._stored[entity_id]
+
+
+def _visible(entity: Entity | None, now: str) -> Entity | None:
+    """The entity, or None if it has expired (clause 4.22)."""
+    if entity is None or "expiresAt" not in entity or microseconds(entity["expiresAt"]) > microseconds(now):
+        return entity
+    return None
+
+
+def _landed(entity: Entity | None, process: str, commit: int, *, deletion: bool) -> bool:
+    """Whether the statement of a commit was executed, judging by the entity as it is now.
+
+    A deletion has happened when the entity is gone. Should another process have deleted it in the same instant, both
+    report success: no client can tell the difference.
+    """
+    if entity is None:
+        return deletion
+    return bool(entity["writers"].get(process, -1) >= commit) and not deletion

@@ -1,0 +1,76 @@
+"""From what a group did to its entities to the statements that store it.
+
+Every statement carries the version that the entity had when it was read: a statement whose entity changed meanwhile
+matches nothing. Every written entity shows, under `writers`, the number of the last commit of each process that wrote
+to it: that is how a commit whose answer was lost is told from one that never happened. They stand in the order of
+their last commits, and the oldest leave when there are too many.
+"""
+
+import time
+from typing import Any
+
+from broker.ngsild.model import LOCATION, Entity
+from broker.storage.entities import WRITERS_KEPT, Writes, as_document, location_copy
+
+
+def add_statement(
+    writes: Writes, stored: Entity | None, after: Entity | None, process: str, commit: int
+) -> Entity | None:
+    """Add the statement that turns `stored` into `after`; return the entity as it will be stored.
+
+    `stored` is the entity as it was read, None if there was none; both are None or the same object if nothing changed,
+    which must not be passed here.
+    """
+    if after is None:
+        assert stored is not None
+        writes.deletes.append({"q": {"_id": stored["_id"], "version": stored["version"]}, "limit": 1})
+        writes.deleted.append(stored["_id"])
+        return None
+    if stored is None:
+        # A version never repeats, even when an entity is deleted and created again: caches elsewhere rely on that.
+        new = {**after, "version": time.time_ns() // 1000, "writers": {process: commit}}
+        writes.inserts.append(new)
+        writes.inserted.append(new["_id"])
+        return new
+    version = stored["version"] + 1
+    new = {**after, "version": version, "writers": _writers(stored["writers"], process, commit)}
+    condition = {"_id": stored["_id"], "version": stored["version"]}
+    writes.updates.append({"q": condition, "u": _update(stored, new, process, commit)})
+    writes.updated.append(stored["_id"])
+    return new
+
+
+def _writers(stored: dict[str, int], process: str, commit: int) -> dict[str, int]:
+    others = [(name, number) for name, number in stored.items() if name != process]
+    return dict([*others[-WRITERS_KEPT + 1 :], (process, commit)])
+
+
+def _update(stored: Entity, new: Entity, process: str, commit: int) -> dict[str, Any]:
+    if stored["createdAt"] != new["createdAt"] or "expiresAt" in stored or "expiresAt" in new:
+        return as_document(new)
+    assign: dict[str, Any] = {"version": new["version"], "modifiedAt": new["modifiedAt"]}
+    remove: dict[str, str] = {}
+    if next(reversed(stored["writers"]), None) == process:
+        assign[f"writers.{process}"] = commit
+    else:
+        assign["writers"] = new["writers"]
+    old_attributes, new_attributes = stored["attributes"], new["attributes"]
+    for key, instances in new_attributes.items():
+        if old_attributes.get(key) is not instances:
+            assign[f"attributes.{key}"] = instances
+    for key in old_attributes:
+        if key not in new_attributes:
+            remove[f"attributes.{key}"] = ""
+    if old_attributes.get(LOCATION) is not new_attributes.get(LOCATION):
+        location = location_copy(new)
+        if location is None:
+            remove["location"] = ""
+        else:
+            assign["location"] = location
+    for name in ("types", "scopes"):
+        if name not in new:
+            if name in stored:
+                remove[name] = ""
+        elif stored.get(name) is not new[name]:
+            assign[name] = new[name]
+    return {"$set": assign, "$unset": remove} if remove else {"$set": assign}

@@ -1,0 +1,401 @@
+"""What the provision operations do to an entity: pure functions from (entity or None) to (entity or None, outcome).
+
+A mutation is called with the entity as it is, None if it does not exist, and the timestamp of the change. It never
+modifies the entity it is given: it returns a new one that shares all unchanged parts, which is how the committer and
+the subscriptions see what changed. It may be called more than once, when another process changed the entity first.
+Clauses 5.6.1 to 5.6.10 and 5.6.18, 5.6.19; merge patch (5.6.17) is in `merging.py`.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from broker.ngsild.attributes import RELATIONSHIPS, REMOVABLE, WITH_UNITS, is_deletion
+from broker.ngsild.errors import AlreadyExists, BadRequestData, ResourceNotFound
+from broker.ngsild.fragments import AttributeFragment, Fragment
+from broker.ngsild.geometry import looks_like_geometry
+from broker.ngsild.model import NGSI_LD_NULL, VALUE_MEMBERS, Attributes, Entity, Instance, decode_key
+
+type_matches = Callable[[list[str]], bool]
+Mutation = Callable[[Entity | None, str], tuple[Entity | None, Any]]
+
+_NO_OVERWRITE = "It exists already and overwriting is not allowed."
+_BESIDE = ("types", "scopes", "expiresAt")
+"""What an update can change beside attributes."""
+_OWNERS = {"unitCode": WITH_UNITS, "valueType": frozenset(VALUE_MEMBERS) - RELATIONSHIPS, "objectType": RELATIONSHIPS}
+"""The types of attributes that may have a member."""
+
+
+@dataclass(slots=True)
+class UpdateResult:
+    """What an operation on several attributes did (clause 5.2.18): attribute IRIs, and why some stayed as they were.
+
+    An attribute of which only some instances were written is in both lists.
+    """
+
+    updated: list[str] = field(default_factory=list)
+    not_updated: list[tuple[str, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True, frozen=True)
+class CreateEntity:
+    """Clause 5.6.1. Outcome: None."""
+
+    fragment: Fragment
+
+    def __call__(self, before: Entity | None, now: str) -> tuple[Entity, None]:
+        if before is not None:
+            raise AlreadyExists(f"The entity {before['_id']} exists already: use an update, or delete it first.")
+        return _new_entity(self.fragment, now), None
+
+
+@dataclass(slots=True, frozen=True)
+class UpsertEntity:
+    """Clause 5.6.8: create, or else replace or update. Outcome: whether the entity was created."""
+
+    fragment: Fragment
+    update: bool
+
+    def __call__(self, before: Entity | None, now: str) -> tuple[Entity, bool]:
+        if before is None:
+            return _new_entity(self.fragment, now), True
+        if self.update:
+            return _apply(before, self.fragment, now, UpdateResult()), False
+        return _replacement(before, self.fragment, now), False
+
+
+@dataclass(slots=True, frozen=True)
+class ReplaceEntity:
+    """Clause 5.6.18. Outcome: None."""
+
+    entity_id: str
+    fragment: Fragment
+    selector: type_matches | None = None
+
+    def __call__(self, before: Entity | None, now: str) -> tuple[Entity, None]:
+        return _replacement(existing(before, self.entity_id, self.selector), self.fragment, now), None
+
+
+@dataclass(slots=True, frozen=True)
+class UpdateAttributes:
+    """Clause 5.6.2 (PATCH attrs) and the update of a batch. Outcome: UpdateResult."""
+
+    entity_id: str
+    fragment: Fragment
+    selector: type_matches | None = None
+
+    def __call__(self, before: Entity | None, now: str) -> tuple[Entity, UpdateResult]:
+        entity = existing(before, self.entity_id, self.selector)
+        result = UpdateResult()
+        scopes_ignored = self.fragment.scopes is not None and "scopes" not in entity
+        return _apply(entity, self.fragment, now, result, ignore_scope=scopes_ignored), result
+
+
+@dataclass(slots=True, frozen=True)
+class AppendAttributes:
+    """Clause 5.6.3 (POST attrs). Outcome: UpdateResult."""
+
+    entity_id: str
+    fragment: Fragment
+    overwrite: bool = True
+    selector: type_matches | None = None
+
+    def __call__(self, before: Entity | None, now: str) -> tuple[Entity, UpdateResult]:
+        entity = existing(before, self.entity_id, self.selector)
+        result = UpdateResult()
+        return _apply(entity, self.fragment, now, result, overwrite=self.overwrite), result
+
+
+@dataclass(slots=True, frozen=True)
+class PartialUpdate:
+    """Clause 5.6.4: change members of one attribute instance, or delete it by an NGSI-LD Null. Outcome: None."""
+
+    entity_id: str
+    key: str
+    fragment: AttributeFragment
+    selector: type_matches | None = None
+
+    def __call__(self, before: Entity | None, now: str) -> tuple[Entity, None]:
+        entity = existing(before, self.entity_id, self.selector)
+        instances, index = _locate(entity, self.key, self.fragment.dataset_id)
+        changed = _partially_updated(instances[index], self.fragment, now)
+        kept = [] if changed is None else [changed]
+        return _with_attribute(entity, self.key, [*instances[:index], *kept, *instances[index + 1 :]], now), None
+
+
+@dataclass(slots=True, frozen=True)
+class ReplaceAttribute:
+    """Clause 5.6.19: replace one attribute instance. Outcome: None."""
+
+    entity_id: str
+    key: str
+    instance: Instance
+    selector: type_matches | None = None
+
+    def __call__(self, before: Entity | None, now: str) -> tuple[Entity, None]:
+        entity = existing(before, self.entity_id, self.selector)
+        instances, index = _locate(entity, self.key, self.instance.get("datasetId"))
+        changed = stamped(self.instance, now, instances[index])
+        return _with_attribute(entity, self.key, [*instances[:index], changed, *instances[index + 1 :]], now), None
+
+
+@dataclass(slots=True, frozen=True)
+class DeleteAttribute:
+    """Clause 5.6.5. `key` None stands for the scope. Outcome: None."""
+
+    entity_id: str
+    key: str | None
+    dataset_id: str | None = None
+    delete_all: bool = False
+    selector: type_matches | None = None
+
+    def __call__(self, before: Entity | None, now: str) -> tuple[Entity, None]:
+        entity = existing(before, self.entity_id, self.selector)
+        if self.key is None:
+            if "scopes" not in entity:
+                raise ResourceNotFound(f"The entity {self.entity_id} has no scope.")
+            return {name: value for name, value in entity.items() if name != "scopes"} | {"modifiedAt": now}, None
+        if self.delete_all:
+            if self.key not in entity["attributes"]:
+                raise _no_attribute(self.entity_id, self.key, None)
+            return _with_attribute(entity, self.key, [], now), None
+        instances, index = _locate(entity, self.key, self.dataset_id)
+        return _with_attribute(entity, self.key, [*instances[:index], *instances[index + 1 :]], now), None
+
+
+@dataclass(slots=True, frozen=True)
+class DeleteEntity:
+    """Clause 5.6.6. Outcome: None."""
+
+    entity_id: str
+    selector: type_matches | None = None
+
+    def __call__(self, before: Entity | None, now: str) -> tuple[None, None]:
+        existing(before, self.entity_id, self.selector)
+        return None, None
+
+
+def existing(before: Entity | None, entity_id: str, selector: type_matches | None) -> Entity:
+    """The entity; ResourceNotFound if it is absent or its types do not match the selector of the request."""
+    if before is None:
+        raise ResourceNotFound(f"The entity {entity_id} does not exist.")
+    if selector is not None and not selector(before["types"]):
+        raise ResourceNotFound(f"The entity {entity_id} exists, but not with the type that the request asks for.")
+    return before
+
+
+def stamped(instance: Instance, now: str, previous: Instance | None = None) -> Instance:
+    """`instance` and its sub-attributes with system timestamps; what existed in `previous` keeps its createdAt.
+
+    The instance replaces the previous one: a member or sub-attribute that is an NGSI-LD Null is left out.
+    """
+    new = dict(instance)
+    new["createdAt"] = previous["createdAt"] if previous is not None else now
+    new["modifiedAt"] = now
+    for name in REMOVABLE:
+        if new.get(name) == NGSI_LD_NULL:
+            del new[name]
+    children = new.pop("attributes", None)
+    if children:
+        older = previous.get("attributes", {}) if previous is not None else {}
+        kept = {
+            key: [
+                stamped(child, now, find(older.get(key, ()), child.get("datasetId")))
+                for child in family
+                if not is_deletion(child)
+            ]
+            for key, family in children.items()
+        }
+        kept = {key: family for key, family in kept.items() if family}
+        if kept:
+            new["attributes"] = kept
+    return new
+
+
+def find(instances: Any, dataset_id: str | None) -> Instance | None:
+    """The instance with this datasetId (None: the default instance), or None."""
+    for instance in instances:
+        if instance.get("datasetId") == dataset_id:
+            found: Instance = instance
+            return found
+    return None
+
+
+def with_types(entity: Entity, types: list[str] | None) -> list[str]:
+    """The types of the entity with those of a fragment added (clause 5.5.8)."""
+    current: list[str] = entity["types"]
+    if types is None or all(name in current for name in types):
+        return current
+    return current + [name for name in types if name not in current]
+
+
+def _new_entity(fragment: Fragment, now: str) -> Entity:
+    if (
+        fragment.expires_at == NGSI_LD_NULL
+        or fragment.scopes == [NGSI_LD_NULL]
+        or any(is_deletion(instance) for instances in fragment.attributes.values() for instance in instances)
+    ):
+        raise BadRequestData(f'A new entity has nothing that "{NGSI_LD_NULL}" could delete: leave the member out.')
+    entity: Entity = {
+        "_id": fragment.entity_id,
+        "types": fragment.types,
+        "attributes": {
+            key: [stamped(instance, now) for instance in instances] for key, instances in fragment.attributes.items()
+        },
+        "createdAt": now,
+        "modifiedAt": now,
+    }
+    if fragment.scopes is not None:
+        entity["scopes"] = fragment.scopes
+    if fragment.expires_at is not None:
+        entity["expiresAt"] = fragment.expires_at
+    return entity
+
+
+def _replacement(before: Entity, fragment: Fragment, now: str) -> Entity:
+    entity = _new_entity(fragment, now)
+    entity["_id"] = before["_id"]
+    entity["createdAt"] = before["createdAt"]
+    if fragment.types is None:
+        entity["types"] = before["types"]
+    return entity
+
+
+def _apply(
+    entity: Entity,
+    fragment: Fragment,
+    now: str,
+    result: UpdateResult,
+    *,
+    overwrite: bool = True,
+    ignore_scope: bool = False,
+) -> Entity:
+    """Partial update patch at the level of attributes (clause 5.5.8), or append without overwriting (5.6.3)."""
+    attributes: Attributes = dict(entity["attributes"])
+    for key, incoming in fragment.attributes.items():
+        written, reason = _write_instances(attributes, key, incoming, now, overwrite)
+        if written:
+            result.updated.append(decode_key(key))
+        if reason is not None:
+            result.not_updated.append((decode_key(key), reason))
+    new = {**entity, "attributes": attributes, "modifiedAt": now}
+    new["types"] = with_types(entity, fragment.types)
+    if fragment.scopes is not None and not ignore_scope:
+        _write_scopes(new, fragment.scopes, overwrite)
+    if fragment.expires_at == NGSI_LD_NULL:
+        new.pop("expiresAt", None)
+    elif fragment.expires_at is not None:
+        if overwrite or "expiresAt" not in entity:
+            new["expiresAt"] = fragment.expires_at
+        else:
+            result.not_updated.append(("expiresAt", _NO_OVERWRITE))
+    if result.not_updated and not result.updated and all(new.get(name) is entity.get(name) for name in _BESIDE):
+        return entity
+    return new
+
+
+def _write_instances(
+    attributes: Attributes, key: str, incoming: list[Instance], now: str, overwrite: bool
+) -> tuple[bool, str | None]:
+    """Write instances of one attribute into `attributes`: whether any was written, and why others were not."""
+    current = attributes.get(key)
+    if current is None and len(incoming) == 1 and not is_deletion(incoming[0]):
+        attributes[key] = [stamped(incoming[0], now)]
+        return True, None
+    instances = list(current or ())
+    reason = None
+    written = False
+    for instance in incoming:
+        dataset_id = instance.get("datasetId")
+        index = next((i for i, old in enumerate(instances) if old.get("datasetId") == dataset_id), None)
+        if is_deletion(instance):
+            if index is None:
+                reason = "The attribute instance to be deleted does not exist."
+                continue
+            del instances[index]
+        elif index is None:
+            instances.append(stamped(instance, now))
+        elif overwrite:
+            instances[index] = stamped(instance, now, instances[index])
+        else:
+            reason = _NO_OVERWRITE
+            continue
+        written = True
+    if written:
+        if instances:
+            attributes[key] = instances
+        else:
+            del attributes[key]
+    return written, reason
+
+
+def _write_scopes(entity: Entity, scopes: list[str], overwrite: bool) -> None:
+    if scopes == [NGSI_LD_NULL]:
+        entity.pop("scopes", None)
+    elif overwrite:
+        entity["scopes"] = scopes
+    else:
+        current = entity.get("scopes", [])
+        added = [scope for scope in scopes if scope not in current]
+        if added:
+            entity["scopes"] = current + added
+
+
+def _partially_updated(current: Instance, fragment: AttributeFragment, now: str) -> Instance | None:
+    """The instance after a partial update; None if the update deletes it."""
+    member = VALUE_MEMBERS[current["type"]]
+    if fragment.kind is not None and fragment.kind != current["type"]:
+        raise BadRequestData(
+            f"The attribute is a {current['type']}, not a {fragment.kind}: a partial update cannot change its type.",
+            pointer="/type",
+        )
+    if is_deletion(fragment.changes):
+        return None
+    for name in fragment.changes:
+        if name != member and name in VALUE_MEMBERS.values():
+            raise BadRequestData(
+                f"The attribute is a {current['type']}: its value is in {member!r}, not in {name!r}.",
+                pointer=f"/{name}",
+            )
+    if current["type"] == "GeoProperty" and not looks_like_geometry(fragment.changes.get("value", current["value"])):
+        raise BadRequestData("The attribute is a GeoProperty: its value must be a GeoJSON geometry.", pointer="/value")
+    for name, owners in _OWNERS.items():
+        if name in fragment.changes and current["type"] not in owners:
+            raise BadRequestData(f"A {current['type']} has no {name}: leave it out.", pointer=f"/{name}")
+    new = dict(current)
+    for name, value in fragment.changes.items():
+        if name == "attributes":
+            children = dict(current.get("attributes", {}))
+            for key, incoming in value.items():
+                _write_instances(children, key, incoming, now, overwrite=True)
+            new["attributes"] = children
+        elif value == NGSI_LD_NULL and name != member:
+            new.pop(name, None)
+        else:
+            new[name] = value
+    if not new.get("attributes", True):
+        del new["attributes"]
+    new["modifiedAt"] = now
+    return new
+
+
+def _locate(entity: Entity, key: str, dataset_id: str | None) -> tuple[list[Instance], int]:
+    instances = entity["attributes"].get(key, [])
+    for index, instance in enumerate(instances):
+        if instance.get("datasetId") == dataset_id:
+            return instances, index
+    raise _no_attribute(entity["_id"], key, dataset_id)
+
+
+def _no_attribute(entity_id: str, key: str, dataset_id: str | None) -> ResourceNotFound:
+    named = f" with the datasetId {dataset_id}" if dataset_id else ""
+    return ResourceNotFound(f"The entity {entity_id} has no attribute {decode_key(key)}{named}.")
+
+
+def _with_attribute(entity: Entity, key: str, instances: list[Instance], now: str) -> Entity:
+    attributes = dict(entity["attributes"])
+    if instances:
+        attributes[key] = instances
+    else:
+        del attributes[key]
+    return {**entity, "attributes": attributes, "modifiedAt": now}

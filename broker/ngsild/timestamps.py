@@ -1,0 +1,57 @@
+"""Timestamps: the DateTime of clause 4.6.3, kept as the text that the client sent.
+
+A DateTime is `YYYY-MM-DDThh:mm:ssZ`, with up to six decimals of a second. Clients of earlier versions write a comma
+before the decimals: it becomes a point. Some clients omit the zone or give an offset: such a text names no instant in
+UTC as the clause demands, and is refused.
+"""
+
+import re
+from datetime import UTC, datetime
+
+from broker.ngsild.errors import BadRequestData
+
+_DATE_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)T(\d\d):(\d\d):(\d\d)(?:[.,](\d{1,6}))?Z", re.ASCII)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def now_text() -> str:
+    """The present instant with microseconds, always of the same length: texts of this form sort by time."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
+
+
+def parse_timestamp(text: object, *, pointer: str | None = None) -> str:
+    """`text` with a decimal point instead of a comma; BadRequestData if it is no DateTime of clause 4.6.3."""
+    match = _DATE_TIME.fullmatch(text) if isinstance(text, str) else None
+    if match is not None:
+        normalised = match.string.replace(",", ".")
+        try:
+            datetime.fromisoformat(normalised)
+        except ValueError:
+            pass
+        else:
+            return normalised
+    raise BadRequestData(
+        f"{text!r} is not a DateTime: expected UTC as YYYY-MM-DDThh:mm:ssZ with up to six decimals of a second.",
+        pointer=pointer,
+    )
+
+
+def is_timestamp(text: str) -> bool:
+    """Whether `text` is a DateTime of clause 4.6.3."""
+    try:
+        parse_timestamp(text)
+    except BadRequestData:
+        return False
+    return True
+
+
+def microseconds(text: str) -> int:
+    """Microseconds since 1970 of a DateTime that `parse_timestamp` accepts."""
+    instant = parse_timestamp(text)
+    delta = datetime.fromisoformat(instant) - _EPOCH
+    return (delta.days * 86_400 + delta.seconds) * 1_000_000 + delta.microseconds
+
+
+def to_datetime(text: str) -> datetime:
+    """The instant of a DateTime text as an aware datetime."""
+    return datetime.fromisoformat(parse_timestamp(text))

@@ -1,0 +1,87 @@
+"""Tenants (clauses 4.14, 5.5.10): each has a database of its own; it comes into being with its first write."""
+
+import asyncio
+import contextlib
+import hashlib
+import re
+from typing import Any
+
+from pymongo import ASCENDING, GEOSPHERE, IndexModel, WriteConcern
+from pymongo.errors import DuplicateKeyError
+
+from broker.ngsild.errors import BadRequestData, NonexistentTenant
+from broker.storage.client import DURABLE, Mongo, storage_errors
+
+DEFAULT_TENANT = ""
+_PLAIN_NAME = re.compile(r"[a-z0-9_\-]{1,40}")
+_LONGEST_DATABASE_NAME = 63
+_PRINTABLE = re.compile(r"[\x21-\x7e]{1,256}")
+
+ENTITY_INDEXES = [
+    IndexModel([("types", ASCENDING), ("_id", ASCENDING)], name="types"),
+    IndexModel([("location", GEOSPHERE)], name="location"),
+    IndexModel([("expires", ASCENDING)], name="expires", expireAfterSeconds=0, sparse=True),
+]
+
+
+class Tenants:
+    """Which tenants exist, and the name of each one's database. Remembers what it has seen."""
+
+    def __init__(self, mongo: Mongo) -> None:
+        self._mongo = mongo
+        self._collection = mongo.control["tenants"]
+        self._known: dict[str, str] = {}
+        self._creating = asyncio.Lock()
+
+    async def open(self) -> None:
+        """Load the known tenants; make sure that the default tenant exists."""
+        with storage_errors():
+            async for document in self._collection.find():
+                self._known[document["_id"]] = document["database"]
+        await self.ensure(DEFAULT_TENANT)
+
+    async def database(self, tenant: str) -> Any:
+        """The database of an existing tenant; NonexistentTenant if it has never been written to."""
+        name = self._known.get(tenant)
+        if name is None:
+            document = None
+            if _can_exist(tenant):
+                with storage_errors():
+                    document = await self._collection.find_one({"_id": tenant})
+            if document is None:
+                raise NonexistentTenant(
+                    f"The tenant {tenant!r:.80} does not exist: it comes into being with its first write."
+                )
+            name = self._known[tenant] = document["database"]
+        return self._mongo.database(name)
+
+    async def ensure(self, tenant: str) -> None:
+        """Create the tenant if it does not exist. BadRequestData for a name that no HTTP header can carry."""
+        if tenant in self._known:
+            return
+        if not _can_exist(tenant):
+            raise BadRequestData(f"{tenant!r:.80} cannot name a tenant: expected 1 to 256 printable ASCII characters.")
+        async with self._creating:
+            if tenant in self._known:
+                return
+            name = self._database_name(tenant)
+            with storage_errors():
+                await self._mongo.database(name)["entities"].create_indexes(ENTITY_INDEXES)
+                with contextlib.suppress(DuplicateKeyError):
+                    await self._collection.with_options(write_concern=WriteConcern(**DURABLE)).insert_one(
+                        {"_id": tenant, "database": name}
+                    )
+            self._known[tenant] = name
+
+    def _database_name(self, tenant: str) -> str:
+        if tenant == DEFAULT_TENANT:
+            return self._mongo.name
+        name = f"{self._mongo.name}-{tenant}"
+        if _PLAIN_NAME.fullmatch(tenant) and len(name.encode()) <= _LONGEST_DATABASE_NAME:
+            return name
+        # "+" occurs in no plain name: nobody can choose a name that leads to another tenant's database.
+        return f"{self._mongo.name}+{hashlib.sha256(tenant.encode()).hexdigest()[:32]}"
+
+
+def _can_exist(tenant: str) -> bool:
+    return tenant == DEFAULT_TENANT or _PRINTABLE.fullmatch(tenant) is not None
