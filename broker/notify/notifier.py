@@ -1,0 +1,253 @@
+"""The notifier of one process: matches changes, and sees to it that what they owe is delivered.
+
+`match` and `release` are called on the update path: they do not wait, and cost next to nothing where nobody listens.
+Everything else happens in tasks of its own. Order is kept per entity and endpoint for the changes that one process
+commits; changes of one entity that two processes commit at the same time reach the endpoint on two ways.
+"""
+
+import asyncio
+import contextlib
+import os
+import platform
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from itertools import count
+from typing import Any, Protocol
+
+import structlog
+
+from broker.ngsild.changes import Change
+from broker.ngsild.errors import NgsiLdError
+from broker.notify.counters import Counters, CounterStore
+from broker.notify.courier import GivesTurns, NotificationCourier, Posts
+from broker.notify.endpoints import DeliveryLimits, Endpoint
+from broker.notify.matching import Events
+from broker.notify.owed import Owed, new_notification_id
+from broker.notify.queues import Budget, EndpointQueue
+from broker.notify.registry import Registry
+from broker.notify.rendering import Projection
+from broker.notify.subscription import Subscription
+from broker.notify.takeover import KnowsProcesses, Landed, OwedByOthers, Takeover
+from broker.storage.outbox import fits
+from broker.telemetry import Metrics
+
+log = structlog.get_logger(__name__)
+
+_NOTHING: list[Owed] = []
+_AFTER_FAILURE = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often a notifier does its rounds, in seconds.
+
+    `settle`: taking what was delivered out of the outbox; `count`: adding to the subscriptions' counters; `beat`: a
+    sign of life, several in the time of a lease; `look`: for dead processes; `tidy`: idle endpoints, and subscriptions
+    that could not be used.
+    `grace` is how old what never landed must be to be dropped in a takeover.
+    """
+
+    settle: float = 0.05
+    count: float = 0.25
+    beat: float = 1.0
+    look: float = 2.0
+    tidy: float = 5.0
+    grace: float = 30.0
+
+
+class CountsAndTurns(CounterStore, GivesTurns, Protocol):
+    """What the subscription store offers to delivery."""
+
+
+class Processes(KnowsProcesses, Protocol):
+    """Signs of life."""
+
+    async def beat(self, process: str, about: dict[str, Any] | None = None) -> None:
+        """Say that `process` is alive."""
+
+    async def leave(self, process: str) -> None:
+        """Forget `process`, which ends."""
+
+
+class Notifier:
+    """`process` is the id of this broker process, the one under which the committer numbers its commits."""
+
+    def __init__(
+        self,
+        *,
+        process: str,
+        registry: Registry,
+        store: CountsAndTurns,
+        outbox: OwedByOthers,
+        processes: Processes,
+        landed: Landed,
+        outbound: Posts,
+        metrics: Metrics,
+        limits: DeliveryLimits | None = None,
+        pace: Pace | None = None,
+    ) -> None:
+        self.process = process
+        self._registry = registry
+        self._matching = registry.matching
+        self._outbox = outbox
+        self._processes = processes
+        self._limits = limits or DeliveryLimits()
+        self._pace = pace or Pace()
+        self._counters = Counters(store)
+        self._courier = NotificationCourier(
+            outbound=outbound,
+            subscriptions=registry,
+            turns=store,
+            counters=self._counters,
+            metrics=metrics,
+            limits=self._limits,
+            finished=self._finish,
+        )
+        self._takeover = Takeover(
+            heir=process, processes=processes, outbox=outbox, landed=landed, offer=self._offer, grace=self._pace.grace
+        )
+        self._endpoints: dict[str, Endpoint] = {}
+        self._budget = Budget()
+        self._sequence = count(1)
+        self._finished: list[str] = []
+        self._settling = asyncio.Lock()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def match(self, change: Change, commit: int) -> list[Owed]:
+        """The notifications that `change`, committed with the number `commit`, owes (clause 5.8.6).
+
+        The list may be shared: it is not to be modified.
+        """
+        index = self._matching.get(change.tenant)
+        if index is None:
+            return _NOTHING
+        candidates = index.candidates(change)
+        if not candidates:
+            return _NOTHING
+        events = Events(change)
+        firing = [one for one in candidates if self._fires(one, change, events)]
+        return self._owe(firing, change, commit) if firing else _NOTHING
+
+    def release(self, owed: Sequence[Owed]) -> None:
+        """Deliver these: their changes have landed. Never waits; what has no room is read from the outbox later."""
+        for one in owed:
+            self._offer(one)
+
+    async def start(self) -> None:
+        """Load the subscriptions and start delivering, first what dead processes left. Raises Unavailable."""
+        about = {"host": platform.node(), "pid": os.getpid()}
+        await self._processes.beat(self.process, about)
+        await self._registry.start()
+        rounds: list[tuple[float, Callable[[], Awaitable[None]]]] = [
+            (self._pace.beat, lambda: self._processes.beat(self.process, about)),
+            (self._pace.look, self._takeover.look),
+            (self._pace.settle, self._settle),
+            (self._pace.count, self._counters.flush),
+            (self._pace.tidy, self._tidy),
+        ]
+        self._tasks = [asyncio.create_task(self._every(seconds, action)) for seconds, action in rounds]
+
+    async def stop(self, timeout: float) -> None:  # noqa: ASYNC109 - how long to drain, not a deadline for the caller
+        """Deliver what can be delivered within `timeout` seconds; the rest stays in the outbox for other processes."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await asyncio.gather(*(endpoint.drain() for endpoint in self._endpoints.values()))
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._takeover.stop()
+        await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints.values()))
+        await self._registry.stop()
+        with contextlib.suppress(NgsiLdError):
+            await self._settle()
+            await self.flush()
+            await self._processes.leave(self.process)
+
+    async def flush(self) -> None:
+        """Add what was counted so far to the subscriptions. Raises Unavailable."""
+        await self._counters.flush()
+
+    @property
+    def backlog(self) -> int:
+        """How many notifications this process has yet to deliver."""
+        return sum(len(endpoint) for endpoint in self._endpoints.values())
+
+    def _fires(self, subscription: Subscription, change: Change, events: Events) -> bool:
+        try:
+            fires = subscription.fires(change, events)
+        except Exception:
+            # Whoever updates an entity must not suffer from somebody's subscription.
+            log.exception("subscription failed to match", subscription=subscription.id, entity=change.entity_id)
+            return False
+        return fires and (subscription.throttling is None or subscription.resting_until <= time.monotonic())
+
+    def _owe(self, firing: list[Subscription], change: Change, commit: int) -> list[Owed]:
+        owed: list[Owed] = []
+        rendered: dict[tuple[Projection, bool], bytes] = {}
+        created_at = time.time()
+        for subscription in firing:
+            view = subscription.projection, change.after is None and subscription.wants_deleted_attributes
+            entity = rendered.get(view)
+            if entity is None:
+                entity = rendered[view] = view[0].render(change, deleted_attributes=view[1])
+            notification_id = new_notification_id()
+            one = Owed(
+                id=notification_id,
+                tenant=change.tenant,
+                subscription_id=subscription.id,
+                entity_id=change.entity_id,
+                process=self.process,
+                commit=commit,
+                sequence=next(self._sequence),
+                body=subscription.body(notification_id, change.now, entity),
+                created_at=created_at,
+            )
+            if fits(one.body):
+                owed.append(one)
+            else:
+                self._courier.lose(one, f"its {len(one.body)} bytes are more than the outbox can keep")
+        return owed
+
+    def _offer(self, owed: Owed) -> None:
+        subscription = self._registry.get(owed.tenant, owed.subscription_id)
+        url = "" if subscription is None else subscription.target.url
+        endpoint = self._endpoints.get(url)
+        if endpoint is None:
+            queue = EndpointQueue(self._limits.queue, self._budget)
+            endpoint = self._endpoints[url] = Endpoint(queue, self._courier, self._outbox, self._limits)
+        if not endpoint.offer(owed):
+            self._courier.lose(owed, "too much waits for its endpoint already")
+
+    def _finish(self, notification_id: str) -> None:
+        self._finished.append(notification_id)
+
+    async def _settle(self) -> None:
+        if not self._finished:
+            return
+        async with self._settling:
+            finished, self._finished = self._finished, []
+            try:
+                await self._outbox.remove(finished)
+            except BaseException:
+                self._finished = finished + self._finished
+                raise
+
+    async def _tidy(self) -> None:
+        for url in [url for url, endpoint in self._endpoints.items() if endpoint.idle]:
+            del self._endpoints[url]
+        for endpoint in self._endpoints.values():
+            endpoint.wake()
+        await self._registry.retry_broken()
+
+    async def _every(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
+        while True:
+            try:
+                await action()
+            except NgsiLdError as error:
+                log.warning("notifier waits for the storage", reason=error.detail)
+                await asyncio.sleep(_AFTER_FAILURE)
+            except Exception:
+                log.exception("notifier failed to do its rounds")
+                await asyncio.sleep(_AFTER_FAILURE)
+            await asyncio.sleep(seconds)

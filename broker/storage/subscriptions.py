@@ -1,0 +1,229 @@
+"""The `subscriptions` collection of the control database: the subscriptions of all tenants.
+
+A document:
+
+    _id         {tenant, id}
+    tenant      the tenant, for lists
+    createdAt, modifiedAt
+    version     int, grows by one with each change of the definition
+    definition  the subscription in its stored form, see below
+    delivery    {timesSent, timesFailed, lastNotification, lastSuccess, lastFailure}: only ever counted up
+    turn        {notification, at}: who had the last turn under `throttling`, by the clock of MongoDB
+
+A definition has the members of clause 5.2.12 as the client gave them, but for these:
+
+    entities            [{types, id: [URI, …], idPattern}]; types is a disjunction of conjunctions of type IRIs,
+                        absent where any type will do
+    watchedAttributes, and attributes, pick, omit in notification     attribute IRIs, and "id", "type", "scope"
+    geoQ.geoproperty    attribute IRI
+    notificationTrigger always there
+    context, contextLink  the @context of the creation as JSON text, and the one URL for it where there is one
+    qContext            the @context of the names in q, as JSON text
+
+What is delivered is counted in the document itself but apart from the definition, so that counting never overwrites an
+edit, and an edit never resets a counter.
+"""
+
+import inspect
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo import ASCENDING, UpdateOne, WriteConcern
+from pymongo.errors import DuplicateKeyError
+
+from broker.ngsild.errors import AlreadyExists
+from broker.storage.client import DURABLE, Mongo, storage_errors
+
+Document = dict[str, Any]
+
+_PLAIN_ACKNOWLEDGEMENT = WriteConcern(w=1)
+_EDITS = [
+    {
+        "$match": {
+            "$or": [
+                {"operationType": {"$in": ["insert", "replace", "delete"]}},
+                {"updateDescription.updatedFields.version": {"$exists": True}},
+            ]
+        }
+    }
+]
+
+
+@dataclass(slots=True)
+class SubscriptionEdit:
+    """One subscription was created, changed, or (document is None) deleted, by any broker process."""
+
+    tenant: str
+    subscription_id: str
+    document: Document | None
+
+
+@dataclass(slots=True)
+class Deliveries:
+    """What was delivered for one subscription since the last count. Timestamps are texts; None: nothing of the kind."""
+
+    sent: int = 0
+    failed: int = 0
+    last_notification: str | None = None
+    last_success: str | None = None
+    last_failure: str | None = None
+
+
+class SubscriptionStore:
+    """Reading, writing and following subscriptions. Every method raises Unavailable when storage is lost."""
+
+    def __init__(self, mongo: Mongo) -> None:
+        collection = mongo.control["subscriptions"]
+        self._collection = collection.with_options(write_concern=WriteConcern(**DURABLE))
+        self._counters = collection.with_options(write_concern=_PLAIN_ACKNOWLEDGEMENT)
+
+    async def prepare(self) -> None:
+        """Create the indexes."""
+        with storage_errors():
+            await self._collection.create_index(
+                [("tenant", ASCENDING), ("createdAt", ASCENDING), ("_id", ASCENDING)], name="tenant"
+            )
+
+    async def insert(self, tenant: str, subscription_id: str, definition: Document, now: str) -> Document:
+        """Keep a new subscription and return its document; AlreadyExists if the tenant has one with this id."""
+        document = {
+            "_id": _key(tenant, subscription_id),
+            "tenant": tenant,
+            "createdAt": now,
+            "modifiedAt": now,
+            "version": 1,
+            "definition": definition,
+        }
+        with storage_errors():
+            try:
+                await self._collection.insert_one(dict(document))
+            except DuplicateKeyError as error:
+                raise AlreadyExists(
+                    f"The subscription {subscription_id} exists already: update it, or delete it first."
+                ) from error
+        return document
+
+    async def get(self, tenant: str, subscription_id: str) -> Document | None:
+        """The document of one subscription, or None."""
+        with storage_errors():
+            found: Document | None = await self._collection.find_one({"_id": _key(tenant, subscription_id)})
+        return found
+
+    async def list(self, tenant: str, *, limit: int, offset: int = 0) -> Sequence[Document]:
+        """A page of the tenant's subscriptions in the order of their creation; a limit of 0 is an empty page."""
+        if limit == 0:
+            return []
+        with storage_errors():
+            cursor = self._collection.find({"tenant": tenant}, skip=offset, limit=limit)
+            cursor = cursor.sort([("createdAt", ASCENDING), ("_id", ASCENDING)])
+            page: Sequence[Document] = await cursor.to_list(None)
+        return page
+
+    async def count(self, tenant: str) -> int:
+        """How many subscriptions the tenant has."""
+        with storage_errors():
+            found: int = await self._collection.count_documents({"tenant": tenant})
+        return found
+
+    async def all(self) -> AsyncIterator[Document]:
+        """The subscriptions of all tenants."""
+        with storage_errors():
+            async for document in self._collection.find({}, {"delivery": 0, "turn": 0}):
+                yield document
+
+    async def replace(
+        self, tenant: str, subscription_id: str, definition: Document, *, version: int, now: str
+    ) -> Document | None:
+        """Replace the definition if the document still has `version`; the new document, or None if it has not."""
+        with storage_errors():
+            changed: Document | None = await self._collection.find_one_and_update(
+                {"_id": _key(tenant, subscription_id), "version": version},
+                {"$set": {"definition": definition, "modifiedAt": now, "version": version + 1}},
+                return_document=True,
+            )
+        return changed
+
+    async def delete(self, tenant: str, subscription_id: str) -> bool:
+        """Delete a subscription; whether there was one."""
+        with storage_errors():
+            result = await self._collection.delete_one({"_id": _key(tenant, subscription_id)})
+        return bool(result.deleted_count)
+
+    async def add_deliveries(self, deliveries: Mapping[tuple[str, str], Deliveries]) -> None:
+        """Add to the counters of the subscriptions, by (tenant, id), all in one round trip."""
+        if not deliveries:
+            return
+        statements = [UpdateOne({"_id": _key(*name)}, _count(one)) for name, one in deliveries.items()]
+        with storage_errors():
+            await self._counters.bulk_write(statements, ordered=False)
+
+    async def take_turn(self, tenant: str, subscription_id: str, notification_id: str, seconds: float) -> bool:
+        """Whether a notification may be sent under a throttling of `seconds`, decided once for all processes.
+
+        The clock is MongoDB's. The notification that has the turn keeps it when it asks again.
+        """
+        milliseconds = round(seconds * 1000)
+        rested = {"$lte": [{"$ifNull": ["$turn.at", None]}, {"$subtract": ["$$NOW", milliseconds]}]}
+        with storage_errors():
+            result = await self._collection.update_one(
+                {
+                    "_id": _key(tenant, subscription_id),
+                    "$or": [{"turn.notification": notification_id}, {"$expr": rested}],
+                },
+                [{"$set": {"turn": {"notification": notification_id, "at": "$$NOW"}}}],
+            )
+        return bool(result.matched_count)
+
+    @asynccontextmanager
+    async def edits(self) -> AsyncIterator[AsyncIterator[SubscriptionEdit]]:
+        """Follow creations, edits and deletions by any process, from the moment the context is entered.
+
+        Reading everything after entering and then applying the edits leaves no gap. Raises Unavailable when the stream
+        breaks for good: enter again.
+        """
+        with storage_errors():
+            opening = self._collection.watch(_EDITS, full_document="updateLookup", max_await_time_ms=1000)
+            if inspect.isawaitable(opening):
+                async with await opening as stream:
+                    yield _edits(stream, None)
+            else:
+                async with opening as stream:
+                    yield _edits(stream, await stream.try_next())  # Motor opens a stream with its first event
+
+
+async def _edits(stream: Any, first: Document | None) -> AsyncIterator[SubscriptionEdit]:
+    if first is not None:
+        edit = _edit(first)
+        if edit is not None:
+            yield edit
+    async for event in stream:
+        edit = _edit(event)
+        if edit is not None:
+            yield edit
+
+
+def _edit(event: Document) -> SubscriptionEdit | None:
+    key = event["documentKey"]["_id"]
+    document = event.get("fullDocument")
+    if document is None and event["operationType"] != "delete":
+        return None  # edited and deleted since: the deletion follows
+    return SubscriptionEdit(key["tenant"], key["id"], document)
+
+
+def _key(tenant: str, subscription_id: str) -> Document:
+    return {"tenant": tenant, "id": subscription_id}
+
+
+def _count(deliveries: Deliveries) -> Document:
+    latest = {
+        "delivery.lastNotification": deliveries.last_notification,
+        "delivery.lastSuccess": deliveries.last_success,
+        "delivery.lastFailure": deliveries.last_failure,
+    }
+    update: Document = {"$inc": {"delivery.timesSent": deliveries.sent, "delivery.timesFailed": deliveries.failed}}
+    known = {name: text for name, text in latest.items() if text is not None}
+    if known:
+        update["$max"] = known
+    return update

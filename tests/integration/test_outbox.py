@@ -1,0 +1,181 @@
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from broker.ngsild.errors import AlreadyExists
+from broker.storage.client import Mongo
+from broker.storage.outbox import Outbox, fits, position
+from broker.storage.processes import Processes
+from broker.storage.subscriptions import Deliveries, SubscriptionStore
+from tests.unit.notify.samples import EARLIER, NOW, owed, until
+
+
+@pytest.fixture(params=["pymongo", "motor"])
+async def mongo(request: pytest.FixtureRequest, mongo_uri: str, database_name: str) -> AsyncIterator[Mongo]:
+    if request.param == "motor":
+        pytest.importorskip("motor")
+    connected = await Mongo.connect(mongo_uri, driver_name=request.param, database=database_name)
+    yield connected
+    await connected.close()
+
+
+@pytest.fixture
+async def outbox(mongo: Mongo) -> Outbox:
+    kept = Outbox(mongo)
+    await kept.prepare()
+    return kept
+
+
+@pytest.fixture
+async def subscriptions(mongo: Mongo) -> SubscriptionStore:
+    kept = SubscriptionStore(mongo)
+    await kept.prepare()
+    return kept
+
+
+async def test_what_is_owed_comes_back_as_it_was_stored(outbox: Outbox) -> None:
+    entries = [owed(f"urn:e:{number}", body=b'{"n":%d}' % number) for number in range(3)]
+    await outbox.insert(entries)
+    ids = [one.id for one in reversed(entries)]
+    assert await outbox.read(ids) == list(reversed(entries))
+
+
+async def test_storing_the_same_twice_is_the_same_as_once(outbox: Outbox) -> None:
+    entries = [owed(), owed()]
+    await outbox.insert(entries[:1])
+    await outbox.insert(entries)
+    await outbox.insert(entries)
+    await outbox.insert(entries[:1])
+    assert await outbox.read([one.id for one in entries]) == entries
+
+
+async def test_what_was_delivered_or_taken_back_is_owed_no_more(outbox: Outbox) -> None:
+    entries = [owed() for _ in range(3)]
+    await outbox.insert(entries)
+    await outbox.remove([entries[0].id])
+    await outbox.discard(entries[1:2])
+    assert await outbox.read([one.id for one in entries]) == entries[2:]
+
+
+async def test_large_bodies_are_kept_even_many_at_once(outbox: Outbox) -> None:
+    entries = [owed(body=b"x" * (3 << 20)) for _ in range(4)] + [owed(body=b"y" * (20 << 20))]
+    assert all(fits(one.body) for one in entries)
+    await outbox.insert(entries)
+    assert await outbox.read([one.id for one in entries]) == entries
+
+
+async def test_a_takeover_hands_over_everything_in_order_and_only_once(outbox: Outbox) -> None:
+    entries = [owed(process="dead", commit=commit, sequence=sequence) for commit in (3, 1) for sequence in (2, 1)]
+    await outbox.insert([*entries, owed(process="alive", commit=1)])
+    counts = await asyncio.gather(outbox.claim("dead", "heir", "c1"), outbox.claim("dead", "other", "c2"))
+    assert sorted(counts) == [0, 4]
+    claim = "c1" if counts[0] else "c2"
+    assert await outbox.owners() == {"alive", "heir" if counts[0] else "other"}
+    first = await outbox.claimed(claim, None, 3)
+    assert [(one.commit, one.sequence) for one in first] == [(1, 1), (1, 2), (3, 1)]
+    rest = await outbox.claimed(claim, position(first[-1]), 3)
+    assert [(one.commit, one.sequence) for one in rest] == [(3, 2)]
+    assert await outbox.claimed(claim, position(rest[-1]), 3) == []
+
+
+async def test_a_process_is_alive_until_its_lease_runs_out_or_it_leaves(mongo: Mongo) -> None:
+    processes = Processes(mongo, lease=0.5)
+    await processes.prepare()
+    await processes.beat("a", {"host": "h", "pid": 1})
+    await processes.beat("b")
+    assert await processes.alive() == {"a", "b"}
+    await processes.leave("b")
+    assert await processes.alive() == {"a"}
+
+    async def nobody_is_alive() -> bool:
+        return not await processes.alive()
+
+    await until(nobody_is_alive)
+    await processes.beat("a")
+    assert await processes.alive() == {"a"}
+
+
+async def test_one_living_process_inherits_and_another_only_when_it_dies(mongo: Mongo) -> None:
+    processes = Processes(mongo)
+    alive = {"a", "b"}
+    won = await asyncio.gather(*(processes.inherit("dead", one, alive) for one in alive))
+    assert sorted(won) == [False, True]
+    heir, other = ("a", "b") if await processes.inherit("dead", "a", alive) else ("b", "a")
+    assert not await processes.inherit("dead", other, alive)
+    assert await processes.inherit("dead", other, alive - {heir})
+    await processes.beat("dead")
+    assert await processes.inherit("dead", heir, alive)
+
+
+async def test_a_subscription_is_kept_per_tenant_edited_by_version_and_deleted(
+    subscriptions: SubscriptionStore,
+) -> None:
+    kept = await subscriptions.insert("", "urn:s:1", {"q": "a"}, EARLIER)
+    await subscriptions.insert("city", "urn:s:1", {"q": "b"}, EARLIER)
+    with pytest.raises(AlreadyExists):
+        await subscriptions.insert("", "urn:s:1", {"q": "c"}, NOW)
+    assert await subscriptions.get("", "urn:s:1") == kept
+    edited = await subscriptions.replace("", "urn:s:1", {"q": "d"}, version=1, now=NOW)
+    assert edited is not None
+    assert (edited["version"], edited["definition"], edited["modifiedAt"]) == (2, {"q": "d"}, NOW)
+    assert await subscriptions.replace("", "urn:s:1", {"q": "e"}, version=1, now=NOW) is None
+    assert await subscriptions.delete("", "urn:s:1")
+    assert not await subscriptions.delete("", "urn:s:1")
+    assert [one["_id"]["tenant"] async for one in subscriptions.all()] == ["city"]
+
+
+async def test_subscriptions_are_listed_in_pages_in_the_order_of_their_creation(
+    subscriptions: SubscriptionStore,
+) -> None:
+    for number in (3, 1, 2):
+        await subscriptions.insert("", f"urn:s:{number}", {}, f"2026-01-0{number}T00:00:00Z")
+    await subscriptions.insert("city", "urn:s:0", {}, EARLIER)
+    assert [one["_id"]["id"] for one in await subscriptions.list("", limit=2)] == ["urn:s:1", "urn:s:2"]
+    assert [one["_id"]["id"] for one in await subscriptions.list("", limit=2, offset=2)] == ["urn:s:3"]
+    assert await subscriptions.list("", limit=0) == []
+    assert await subscriptions.count("") == 3
+
+
+async def test_deliveries_add_up_and_an_edit_keeps_them(subscriptions: SubscriptionStore) -> None:
+    await subscriptions.insert("", "urn:s:1", {}, EARLIER)
+    await subscriptions.add_deliveries({("", "urn:s:1"): Deliveries(2, 1, NOW, NOW, EARLIER)})
+    await subscriptions.replace("", "urn:s:1", {"q": "a"}, version=1, now=NOW)
+    await subscriptions.add_deliveries(
+        {("", "urn:s:1"): Deliveries(1, 0, EARLIER, None, None), ("", "urn:s:gone"): Deliveries(1)}
+    )
+    kept = await subscriptions.get("", "urn:s:1")
+    assert kept is not None
+    assert kept["delivery"] == {
+        "timesSent": 3, "timesFailed": 1, "lastNotification": NOW, "lastSuccess": NOW, "lastFailure": EARLIER,
+    }  # fmt: skip
+    assert await subscriptions.count("") == 1, "counting does not create subscriptions"
+
+
+async def test_under_throttling_one_notification_has_the_turn_whoever_asks(subscriptions: SubscriptionStore) -> None:
+    await subscriptions.insert("", "urn:s:1", {}, EARLIER)
+    ids = [f"urn:n:{number}" for number in range(8)]
+    turns = await asyncio.gather(*(subscriptions.take_turn("", "urn:s:1", one, 0.5) for one in ids))
+    assert sum(turns) == 1
+    winner = ids[turns.index(True)]
+    assert await subscriptions.take_turn("", "urn:s:1", winner, 0.5), "a repetition keeps its turn"
+    other = next(one for one in ids if one != winner)
+    await until(lambda: subscriptions.take_turn("", "urn:s:1", other, 0.5))
+    assert not await subscriptions.take_turn("", "urn:s:gone", other, 0.5)
+
+
+async def test_edits_are_followed_and_counting_is_no_edit(subscriptions: SubscriptionStore) -> None:
+    async with subscriptions.edits() as edits:
+        await subscriptions.insert("city", "urn:s:1", {"q": "a"}, EARLIER)
+        await subscriptions.add_deliveries({("city", "urn:s:1"): Deliveries(1, 0, NOW, NOW, None)})
+        await subscriptions.take_turn("city", "urn:s:1", "urn:n:1", 1)
+        created = await anext(edits)
+        await subscriptions.replace("city", "urn:s:1", {"q": "b"}, version=1, now=NOW)
+        edited = await anext(edits)
+        await subscriptions.delete("city", "urn:s:1")
+        deleted = await anext(edits)
+    assert created.document is not None
+    assert edited.document is not None
+    assert (created.tenant, created.subscription_id) == ("city", "urn:s:1")
+    assert [one["definition"]["q"] for one in (created.document, edited.document)] == ["a", "b"]
+    assert deleted.document is None
