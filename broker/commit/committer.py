@@ -8,16 +8,21 @@ to a later group, so groups in flight never share an entity and the mutations of
 import asyncio
 from collections import deque
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import structlog
 
-from broker.commit.group import Entry, Group, GroupServices, Submission
+from broker.commit.group import Contended, Entry, Group, GroupServices, Submission
 from broker.ngsild.errors import InternalError, NgsiLdError, Unavailable
 from broker.ngsild.mutations import Mutation
 
 log = structlog.get_logger(__name__)
+
+_LOOK_AGAIN = 0.2
+"""Seconds between looks for the storage while updates are in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,20 +141,50 @@ class Committer:
             await group.commit()
         except NgsiLdError as error:
             group.fail(error)
+            if isinstance(error, Unavailable) and not isinstance(error, Contended):
+                # The storage has been away for as long as a group tries: nobody else has to wait as long again.
+                self._refuse([*lane.waiting, *chain.from_iterable(lane.blocked.values())])
+                lane.waiting.clear()
+                lane.blocked.clear()
         except Exception:
             log.exception("group failed", tenant=lane.tenant, mutations=len(entries))
             group.fail(InternalError("The update failed unexpectedly; the log of the broker has the cause."))
         finally:
-            self._finish(lane, entries)
+            self._finish(lane, entries, group.in_doubt)
+        if group.in_doubt:
+            await self._resolve(lane, group)
 
-    def _finish(self, lane: _Lane, entries: list[Entry]) -> None:
+    def _finish(self, lane: _Lane, entries: list[Entry], in_doubt: frozenset[str]) -> None:
         lane.in_flight -= 1
         self.queued -= len(entries)
-        for entry in entries:
-            lane.busy.discard(entry.entity_id)
+        self._free(lane, {entry.entity_id for entry in entries} - in_doubt)
+
+    def _free(self, lane: _Lane, entity_ids: AbstractSet[str]) -> None:
+        lane.busy -= entity_ids
         for entity_id in [name for name in lane.blocked if name not in lane.busy]:
             lane.waiting.extendleft(reversed(lane.blocked.pop(entity_id)))
         if lane.waiting:
             self._schedule(lane)
-        elif not lane.in_flight:
+        elif not lane.in_flight and not lane.busy:
             self._lanes.pop(lane.tenant, None)
+
+    async def _resolve(self, lane: _Lane, group: Group) -> None:
+        """Settle what a group left in doubt. Its entities are busy until then; who waits for them waits for one try."""
+        in_doubt = group.in_doubt
+        log.warning("updates are in doubt until the storage is back", tenant=lane.tenant, entities=len(in_doubt))
+        try:
+            while True:
+                try:
+                    return await group.resolve()
+                except Unavailable:
+                    self._refuse([entry for name in in_doubt for entry in lane.blocked.pop(name, ())])
+                await asyncio.sleep(_LOOK_AGAIN)
+        except NgsiLdError as error:
+            log.error("updates stay in doubt", tenant=lane.tenant, entities=sorted(in_doubt), reason=error.detail)
+        finally:
+            self._free(lane, in_doubt)
+
+    def _refuse(self, entries: Sequence[Entry]) -> None:
+        self.queued -= len(entries)
+        for entry in entries:
+            entry.settle(Unavailable("The storage does not answer at the moment; nothing was changed, try again."))

@@ -7,22 +7,27 @@ What makes the answers true:
   and `writers` tells whoever finds the notification whether its change did.
 - A statement whose version no longer matches has lost a race against another process: its notifications are discarded,
   the entity is read again, and its mutations are applied again, in a commit with a new number.
-- If the answer of a write is lost, the entities are read again: `writers` tells which statements landed. The others are
-  sent again under the same commit number, so that one that lands late is recognised.
+- If the answer of a write is lost, the entities are read again: `writers` tells which statements landed
+  (`evidence.py`). The others are sent again under the same commit number, so that one that lands late is recognised.
+- If the storage stays away meanwhile, the callers hear that the outcome is unknown. What the group owes is settled when
+  the storage is back (`resolve`); until then its entities take no updates, because a later commit would vouch for one
+  that may never have landed.
 - An outcome that changes nothing, a refusal above all, is given only if the entity was read in this group: the cache
   may be stale.
 """
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Protocol, TypeVar
 
 import structlog
 
+from broker.commit import evidence
 from broker.commit.cache import EntityCache
+from broker.commit.evidence import Attempt
 from broker.commit.plan import add_statement
 from broker.ngsild.changes import Change
 from broker.ngsild.errors import BadRequestData, InternalError, NgsiLdError, PayloadTooLarge, Unavailable
@@ -130,6 +135,10 @@ class OutcomeUnknown(Unavailable):
     """The storage was lost while a group was being written and did not come back: nobody knows what it kept."""
 
 
+class Contended(Unavailable):
+    """Other processes keep winning the races for the same entities."""
+
+
 class Group:
     """The mutations that are committed together."""
 
@@ -142,6 +151,7 @@ class Group:
         self._cached: set[str] = set()
         self._alone: set[str] = set()
         self._doubtful: int | None = None
+        self._under_way: Attempt | None = None
         self._pending: dict[str, list[Entry]] = {}
         for entry in entries:
             self._pending.setdefault(entry.entity_id, []).append(entry)
@@ -161,7 +171,7 @@ class Group:
             if not self._pending:
                 return
             if asyncio.get_running_loop().time() > self._deadline:
-                raise Unavailable("Others keep changing the same entities; try again.")
+                raise Contended("Others keep changing the same entities; try again.")
             await asyncio.sleep(random.uniform(0, pause))  # noqa: S311 - spreading retries needs no secrecy
             pause = min(pause * 2 or _FIRST_PAUSE, _LONGEST_PAUSE)
 
@@ -171,6 +181,22 @@ class Group:
             if not entry.settled:
                 self._services.cache.drop(self._tenant, entry.entity_id)
                 entry.settle(error)
+
+    @property
+    def in_doubt(self) -> frozenset[str]:
+        """The entities of a failed group that may have changed, and owe notifications if they have."""
+        return frozenset(self._under_way.owed) if self._under_way is not None else frozenset()
+
+    async def resolve(self) -> None:
+        """Find out which of the changes in doubt landed, and deliver what those owe. Raises Unavailable: try again."""
+        services, attempt = self._services, self._under_way
+        if attempt is None:
+            return
+        landed = await evidence.landed(services.store, self._tenant, list(attempt.owed), attempt, answer_lost=True)
+        await services.outbox.discard(_owed_for(attempt.owed.keys() - landed.keys(), attempt))
+        await services.outbox.insert(_owed_for(landed, attempt))
+        services.notifier.release(_owed_for(landed, attempt))
+        self._under_way = None
 
     async def _load(self) -> None:
         missing = []
@@ -207,8 +233,10 @@ class Group:
             else:
                 self._settle(entity_id)
         if results:
-            report = await self._write(writes, results, owed, commit)
-            await self._conclude(report, results, owed)
+            self._under_way = attempt = Attempt(self._services.process, commit, owed, frozenset(writes.deleted))
+            report = await self._write(writes, results, attempt)
+            await self._conclude(report, results, attempt)
+            self._under_way = None
 
     def _apply(
         self, entity_id: str, before: Entity | None, now: str, commit: int, owed: dict[str, list[Owed]]
@@ -237,30 +265,24 @@ class Group:
         entries = self._pending[entity_id]
         return entries[:1] if entity_id in self._alone else entries
 
-    async def _write(
-        self, writes: Writes, results: dict[str, Entity | None], owed: dict[str, list[Owed]], commit: int
-    ) -> WriteReport:
+    async def _write(self, writes: Writes, results: dict[str, Entity | None], attempt: Attempt) -> WriteReport:
         """Store the statements and the notifications at the same time; report what did not land."""
-        if owed:
-            notifications = [one for several in owed.values() for one in several]
-            keeping = self._patiently(lambda: self._services.outbox.insert(notifications))
-            report, _ = await asyncio.gather(self._send(writes), keeping)
+        sending = self._send(writes)
+        if attempt.owed:
+            keeping = self._patiently(lambda: self._services.outbox.insert(_owed_for(attempt.owed, attempt)))
+            report = await _both(sending, keeping)
         else:
-            report = await self._send(writes)
+            report = await sending
         uncertain = report.uncertain
         if uncertain:
-            found = await self._patiently(lambda: self._services.store.load(self._tenant, uncertain))
-            if report.answer_lost:
-                await self._patiently(lambda: self._services.store.barrier(self._tenant))
-            deleted = set(writes.deleted)
-            report.uncertain = []
-            for entity_id in uncertain:
-                entity = found.get(entity_id)
-                if _landed(entity, self._services.process, commit, deletion=entity_id in deleted):
-                    results[entity_id] = entity
-                else:
-                    report.uncertain.append(entity_id)
-        self._doubtful = commit if report.answer_lost and report.uncertain else None
+            landed = await self._patiently(
+                lambda: evidence.landed(
+                    self._services.store, self._tenant, uncertain, attempt, answer_lost=report.answer_lost
+                )
+            )
+            results.update(landed)
+            report.uncertain = [entity_id for entity_id in uncertain if entity_id not in landed]
+        self._doubtful = attempt.commit if report.answer_lost and report.uncertain else None
         return report
 
     async def _send(self, writes: Writes) -> WriteReport:
@@ -282,15 +304,15 @@ class Group:
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LONGEST_PAUSE)
 
-    async def _conclude(
-        self, report: WriteReport, results: dict[str, Entity | None], owed: dict[str, list[Owed]]
-    ) -> None:
+    async def _conclude(self, report: WriteReport, results: dict[str, Entity | None], attempt: Attempt) -> None:
         """Acknowledge what landed; leave pending what lost its race, its notifications discarded."""
+        owed = attempt.owed
         failed = {*report.uncertain, *report.refused}
-        if failed and owed:
-            void = [one for entity_id in failed for one in owed.pop(entity_id, ())]
-            if void:
-                await self._patiently(lambda: self._services.outbox.discard(void))
+        void = _owed_for(failed, attempt)
+        if void:
+            await self._patiently(lambda: self._services.outbox.discard(void))
+            for entity_id in failed:
+                owed.pop(entity_id, None)
         services = self._services
         landed = 0
         for entity_id, after in results.items():
@@ -311,7 +333,7 @@ class Group:
         for entity_id in report.uncertain:
             self._forget(entity_id)
         if owed:
-            services.notifier.release([one for several in owed.values() for one in several])
+            services.notifier.release(_owed_for(owed, attempt))
         services.metrics.group(landed)
         if report.uncertain:
             services.metrics.conflicts(len(report.uncertain))
@@ -340,12 +362,15 @@ def _visible(entity: Entity | None, now: str) -> Entity | None:
     return None
 
 
-def _landed(entity: Entity | None, process: str, commit: int, *, deletion: bool) -> bool:
-    """Whether the statement of a commit was executed, judging by the entity as it is now.
+def _owed_for(entity_ids: Iterable[str], attempt: Attempt) -> list[Owed]:
+    """What the attempt owes for these of its entities."""
+    return [one for entity_id in entity_ids for one in attempt.owed.get(entity_id, ())]
 
-    A deletion has happened when the entity is gone. Should another process have deleted it in the same instant, both
-    report success: no client can tell the difference.
-    """
-    if entity is None:
-        return deletion
-    return bool(entity["writers"].get(process, -1) >= commit) and not deletion
+
+async def _both(sending: Awaitable[_T], keeping: Awaitable[None]) -> _T:
+    """The result of `sending` once both have ended: neither goes on unseen when the other one fails."""
+    keeper = asyncio.ensure_future(keeping)
+    try:
+        return await sending
+    finally:
+        await keeper

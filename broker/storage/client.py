@@ -21,6 +21,7 @@ DURABLE: dict[str, Any] = {"w": "majority", "j": True}
 Database = AsyncDatabase[dict[str, Any]]
 
 _MINIMUM_VERSION = 5
+_EXPECTED_URI = "a connection string such as mongodb://USER:PASSWORD@HOST1,HOST2/?replicaSet=NAME"
 _LOST = (
     driver.ConnectionFailure,
     driver.ServerSelectionTimeoutError,
@@ -34,6 +35,10 @@ _RETRIABLE_CODES = {11600, 11602, 10107, 13435, 13436, 189, 91, 7, 6, 89, 9001, 
 _TOO_LARGE_CODES = {10334, 17419, 17420}
 _BAD_VALUE = 2
 """What an insert of a document that is too large answers, among other things; its text tells."""
+
+
+_NOT_EVALUABLE = {2, 16755, 16756, 51091}
+"""Answers that blame a value of the statement: a geometry that S2 refuses, a pattern that PCRE refuses."""
 
 
 class UnusableStorage(Exception):
@@ -56,7 +61,11 @@ class Mongo:
         database: str = "vela",
         timeout: float = 5.0,  # noqa: ASYNC109 - it is handed to the driver
     ) -> "Mongo":
-        """Connect and check the server. Unavailable if nobody answers; UnusableStorage if it is no replica set ≥ 5."""
+        """Connect and check the server.
+
+        Unavailable if nobody answers; UnusableStorage if `uri` or `database` makes no sense, if the server refuses the
+        user, or if it is no replica set ≥ 5.
+        """
         options: dict[str, Any] = {
             "serverSelectionTimeoutMS": int(timeout * 1000),
             "connectTimeoutMS": int(timeout * 1000),
@@ -64,16 +73,23 @@ class Mongo:
             "appname": "vela",
             "compressors": [],
         }
-        if driver_name == "motor":
-            from motor.motor_asyncio import AsyncIOMotorClient  # an optional dependency
-
-            client: Any = AsyncIOMotorClient(uri, **options)
-        else:
-            client = pymongo.AsyncMongoClient(uri, **options)
-        mongo = cls(client, database)
+        try:
+            mongo = cls(_client(driver_name, uri, options), database)
+            mongo.database(database)
+        except driver.InvalidName as error:
+            raise UnusableStorage(
+                f"--database is {database!r}, which cannot be a database of MongoDB ({error})."
+            ) from error
+        except (driver.PyMongoError, ValueError) as error:
+            raise UnusableStorage(f"--mongo-uri cannot be used ({error}); expected {_EXPECTED_URI}.") from error
         try:
             with storage_errors():
                 await mongo._check()
+        except InternalError as error:
+            await mongo.close()
+            raise UnusableStorage(
+                f"The MongoDB of --mongo-uri cannot be used ({_said(error.__cause__)}); expected {_EXPECTED_URI}."
+            ) from error
         except BaseException:
             await mongo.close()
             raise
@@ -111,14 +127,28 @@ class Mongo:
             await closing
 
 
+def _client(driver_name: str, uri: str, options: dict[str, Any]) -> Any:
+    if driver_name == "motor":
+        from motor.motor_asyncio import AsyncIOMotorClient  # an optional dependency
+
+        return AsyncIOMotorClient(uri, **options)
+    return pymongo.AsyncMongoClient(uri, **options)
+
+
+def _said(error: BaseException | None) -> str:
+    """What the server or the driver gave as the reason, in its shortest form."""
+    details = error.details if isinstance(error, driver.OperationFailure) else None
+    return str((details or {}).get("errmsg", error)).rstrip(".")
+
+
 def translate(error: Exception) -> NgsiLdError:
     """Vela's error for an error of the driver; lost storage is Unavailable (503 with Retry-After)."""
     code = getattr(error, "code", None)
     too_large = code in _TOO_LARGE_CODES or (code == _BAD_VALUE and "too large" in str(error))
     if isinstance(error, driver.DocumentTooLarge) or too_large:
         return PayloadTooLarge("The entity would exceed what MongoDB can keep in one document (16 MiB): split it up.")
-    if code in (16755, 16756):
-        return BadRequestData(f"MongoDB cannot index the geometry: {error}")
+    if code in _NOT_EVALUABLE:
+        return BadRequestData(f"MongoDB cannot use the geometry or pattern: {_said(error)}.")
     if isinstance(error, _LOST) or code in _RETRIABLE_CODES or error_has_label(error):
         return Unavailable("The storage does not answer at the moment; try again.")
     if isinstance(error, InvalidDocument | BSONError | OverflowError):

@@ -6,7 +6,7 @@ dropped on the way out.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,6 +89,34 @@ class EntityStore:
         with storage_errors():
             found: int = await database[COLLECTION].count_documents(condition)
             return found
+
+    async def sift(
+        self,
+        tenant: str,
+        condition: dict[str, Any],
+        decide: Callable[[Entity], bool],
+        skip: int,
+        limit: int,
+        *,
+        count: bool,
+    ) -> tuple[list[Entity], int | None]:
+        """As `page` and `count`, for filters that select candidates only: `decide` has the last word on each.
+
+        All candidates are read if they are to be counted, else those up to the end of the page.
+        """
+        database = await self._tenants.database(tenant)
+        found: list[Entity] = []
+        total = 0
+        with storage_errors():
+            async for document in database[COLLECTION].find(condition).sort("_id", 1):
+                entity = as_entity(document)
+                if decide(entity):
+                    total += 1
+                    if skip < total <= skip + limit:
+                        found.append(entity)
+                    elif total > skip + limit and not count:
+                        break
+        return found, total if count else None
 
     async def landed(self, tenant: str, entity_id: str, process: str, commit: int) -> bool:
         """Whether the change that `process` made with its commit number `commit` was stored.

@@ -1,0 +1,102 @@
+"""The committer's cache of entities."""
+
+from typing import Any
+
+import orjson
+from hypothesis import given
+from hypothesis import strategies as st
+
+from broker.commit.cache import EntityCache
+from broker.ngsild.fragments import read_entity
+from broker.ngsild.mutations import CreateEntity
+from tests.unit.ngsild.samples import EARLIER, core
+from tests.unit.ngsild.strategies import entities
+
+MANY = 1 << 20
+
+
+def entity(name: str, size: int = 100) -> dict[str, Any]:
+    return {"_id": name, "attributes": {"a": "x" * size}, "version": 1}
+
+
+def test_what_is_not_cached_is_absent() -> None:
+    assert EntityCache(MANY).get("", "urn:a:b") is None
+
+
+def test_an_entity_comes_back_as_a_copy_of_its_own() -> None:
+    cache = EntityCache(MANY)
+    kept = entity("urn:a:b")
+    cache.put("", "urn:a:b", kept)
+    first, second = cache.get("", "urn:a:b"), cache.get("", "urn:a:b")
+    assert first == second == kept
+    assert first is not second
+    assert first is not None
+    first["attributes"]["a"] = "changed"
+    assert cache.get("", "urn:a:b") == kept
+
+
+def test_tenants_are_apart() -> None:
+    cache = EntityCache(MANY)
+    cache.put("one", "urn:a:b", entity("1"))
+    cache.put("two", "urn:a:b", entity("2"))
+    cache.drop("two", "urn:a:b")
+    assert cache.get("two", "urn:a:b") is None
+    assert cache.get("one", "urn:a:b") == entity("1")
+
+
+def test_the_last_entity_put_is_the_one_that_is_kept() -> None:
+    cache = EntityCache(MANY)
+    cache.put("", "urn:a:b", entity("1"))
+    cache.put("", "urn:a:b", entity("2"))
+    assert cache.get("", "urn:a:b") == entity("2")
+    assert len(cache) == 1
+
+
+def test_the_least_recently_used_entity_leaves_first() -> None:
+    cache = EntityCache(5_000)
+    for name in "abcde":
+        cache.put("", name, entity(name, 600))
+    assert cache.get("", "a") is not None
+    cache.put("", "f", entity("f", 600))
+    assert cache.get("", "b") is None
+    assert all(cache.get("", name) is not None for name in "acdef")
+
+
+def test_an_entity_too_large_for_the_cache_is_not_kept_and_displaces_only_its_older_self() -> None:
+    cache = EntityCache(5_000)
+    cache.put("", "a", entity("a"))
+    cache.put("", "b", entity("b"))
+    cache.put("", "a", entity("a", 2_000))
+    assert cache.get("", "a") is None
+    assert cache.get("", "b") is not None
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["put", "put", "get", "drop"]), st.sampled_from("abcdefgh"), st.integers(0, 3_000)),
+        max_size=60,
+    )
+)
+def test_the_size_stays_within_the_bound_whatever_happens(steps: list[tuple[str, str, int]]) -> None:
+    cache = EntityCache(6_000)
+    last: dict[str, dict[str, Any]] = {}
+    for action, name, size in steps:
+        if action == "put":
+            last[name] = entity(name, size)
+            cache.put("", name, last[name])
+        elif action == "drop":
+            last.pop(name, None)
+            cache.drop("", name)
+        else:
+            assert cache.get("", name) in (None, last.get(name))
+    texts = [orjson.dumps(last[name]) for name in last if cache.get("", name) is not None]
+    assert len(cache) == len(texts)
+    assert sum(map(len, texts)) <= 6_000
+
+
+@given(entities())
+def test_any_entity_comes_back_equal_and_of_the_same_types(document: dict[str, Any]) -> None:
+    cache = EntityCache(MANY)
+    stored, _ = CreateEntity(read_entity(document, core()))(None, EARLIER)
+    cache.put("", stored["_id"], stored)
+    assert repr(cache.get("", stored["_id"])) == repr(stored)

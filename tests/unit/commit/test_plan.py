@@ -1,0 +1,213 @@
+"""Statements: what is sent to MongoDB turns the stored entity into the one that mutations made of it."""
+
+import copy
+import time
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from broker.commit.plan import add_statement
+from broker.ngsild.errors import NgsiLdError
+from broker.ngsild.fragments import read_attribute_fragment, read_entity, read_fragment
+from broker.ngsild.model import LOCATION, NGSI_LD_BASE, Entity
+from broker.ngsild.mutations import (
+    CreateEntity,
+    DeleteAttribute,
+    DeleteEntity,
+    Mutation,
+    PartialUpdate,
+    UpdateAttributes,
+    UpsertEntity,
+)
+from broker.storage.entities import WRITERS_KEPT, Writes, as_document, as_entity
+from tests.unit.ngsild.samples import EARLIER, ID, NOW, NULL, POINT, core, entity, fragment, key
+from tests.unit.ngsild.strategies import INTEGERS, NAMES, SCOPES, TYPES, attributes, entities, geometries, instances
+
+PROCESS = "p1"
+LOCATION_NAME = "location"
+
+
+def stored(created: Entity, version: int = 7, **writers: int) -> Entity:
+    return {**created, "version": version, "writers": writers or {PROCESS: 1}}
+
+
+def planned(before: Entity | None, after: Entity | None, commit: int = 5) -> tuple[Writes, Entity | None]:
+    writes = Writes()
+    return writes, add_statement(writes, before, after, PROCESS, commit)
+
+
+def executed(document: dict[str, Any], update: dict[str, Any]) -> dict[str, Any]:
+    """What MongoDB makes of a document by an update: a replacement, or $set and $unset with dotted paths."""
+    if not any(name.startswith("$") for name in update):
+        return update
+    result = copy.deepcopy(document)
+    for path, value in update.get("$set", {}).items():
+        place, name = _place(result, path)
+        place[name] = copy.deepcopy(value)
+    for path in update.get("$unset", {}):
+        place, name = _place(result, path)
+        place.pop(name, None)
+    return result
+
+
+def _place(document: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
+    *parents, name = path.split(".")
+    for parent in parents:
+        document = document[parent]
+    return document, name
+
+
+FRAGMENTS = st.tuples(
+    st.dictionaries(NAMES, st.one_of(attributes(1), st.just(NULL)), max_size=3),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "type": TYPES,
+            "scope": st.one_of(SCOPES, st.just(NULL)),
+            "expiresAt": st.sampled_from(["2090-01-01T00:00:00Z", NULL]),
+            LOCATION_NAME: st.one_of(geometries(), INTEGERS, st.just(NULL)),
+        },
+    ),
+).map(lambda parts: {**parts[0], **parts[1]})
+MUTATIONS: st.SearchStrategy[Mutation] = st.one_of(
+    FRAGMENTS.map(lambda document: UpdateAttributes(ID, fragment(document))),
+    entities().map(lambda document: UpsertEntity(read_fragment(document, core()), update=False)),
+    st.builds(
+        lambda name, document: PartialUpdate(ID, core().key(name), read_attribute_fragment(document, core())),
+        NAMES,
+        instances(1),
+    ),
+    NAMES.map(lambda name: DeleteAttribute(ID, core().key(name), delete_all=True)),
+    st.just(DeleteAttribute(ID, None)),
+    st.just(DeleteAttribute(ID, LOCATION, delete_all=True)),
+)
+
+
+@settings(max_examples=300)
+@given(entities(), FRAGMENTS, st.lists(MUTATIONS, min_size=1, max_size=3))
+def test_the_statement_does_what_the_mutations_did(
+    document: dict[str, Any], first: dict[str, Any], mutations: list[Mutation]
+) -> None:
+    created, _ = CreateEntity(read_entity(document, core()))(None, EARLIER)
+    created, _outcome = UpdateAttributes(ID, fragment(first))(created, EARLIER)
+    before = stored(created)
+    kept = copy.deepcopy(before)
+    after = before
+    for mutation in mutations:
+        try:
+            result, _ = mutation(after, NOW)
+        except NgsiLdError:
+            continue
+        assert result is not None
+        after = result
+    if after is before:
+        return
+    writes, new = planned(before, after)
+    assert before == kept
+    assert new == {**after, "version": 8, "writers": {PROCESS: 5}}
+    (statement,) = writes.updates
+    assert statement["q"] == {"_id": before["_id"], "version": 7}
+    assert executed(as_document(before), statement["u"]) == as_document(new)
+    assert as_entity(executed(as_document(before), statement["u"])) == new
+
+
+def test_only_what_changed_is_written() -> None:
+    before = stored(entity(a=1, b=2, scope="/a", location=POINT))
+    after, _ = UpdateAttributes(ID, fragment({"a": 5}))(before, NOW)
+    writes, _ = planned(before, after)
+    assert set(writes.updates[0]["u"]["$set"]) == {
+        f"attributes.{key('a')}",
+        "modifiedAt",
+        "version",
+        f"writers.{PROCESS}",
+    }
+    assert set(writes.updates[0]["u"]) == {"$set"}
+    assert writes.updated == [ID]
+    assert writes
+
+
+def test_the_location_is_copied_for_the_index() -> None:
+    before = stored(entity())
+    moved = {"type": "Point", "coordinates": [1, 2, 300]}
+    after, _ = UpdateAttributes(ID, fragment({"location": moved}))(before, NOW)
+    update = planned(before, after)[0].updates[0]["u"]
+    assert update["$set"]["location"] == {"type": "Point", "coordinates": [1, 2]}
+    gone, _ = UpdateAttributes(ID, fragment({"location": NULL}))(stored(after), NOW)
+    assert "location" in planned(stored(after), gone)[0].updates[0]["u"]["$unset"]
+
+
+def test_only_the_default_instance_that_is_a_geo_property_is_copied() -> None:
+    assert LOCATION.endswith("location")
+    assert "location" not in as_document(entity(location={"type": "Property", "value": POINT}))
+    assert "location" not in as_document(entity(location={"value": POINT, "datasetId": "urn:d:1"}))
+    assert "location" not in as_document(entity(observationSpace=POINT))
+    assert as_document(entity({NGSI_LD_BASE + "location": POINT}))["location"] == POINT
+
+
+def test_a_new_entity_is_inserted_with_a_version_that_no_entity_had_before() -> None:
+    earlier = time.time_ns() // 1000
+    writes, new = planned(None, entity(a=1))
+    assert writes.inserts == [new]
+    assert writes.inserted == [ID]
+    assert new is not None
+    assert new["version"] >= earlier
+    assert new["writers"] == {PROCESS: 5}
+
+
+def test_an_entity_that_is_gone_is_deleted_in_the_version_that_was_read() -> None:
+    before = stored(entity(a=1))
+    after, _ = DeleteEntity(ID)(before, NOW)
+    writes, new = planned(before, after)
+    assert new is None
+    assert writes.deletes == [{"q": {"_id": ID, "version": 7}, "limit": 1}]
+    assert writes.deleted == [ID]
+
+
+def test_an_entity_created_in_place_of_an_expired_one_replaces_its_document() -> None:
+    before = stored(entity(a=1, expiresAt="2026-01-01T00:00:00Z"))
+    after = entity({"a": 2}, now=NOW)
+    writes, new = planned(before, after)
+    (statement,) = writes.updates
+    assert new is not None
+    assert statement["u"] == as_document(new)
+    assert statement["q"]["version"] == 7
+    assert "expiresAt" not in statement["u"]
+    assert "expires" not in statement["u"]
+
+
+def test_an_expiry_becomes_a_date_for_the_index() -> None:
+    before = stored(entity(a=1))
+    after, _ = UpdateAttributes(ID, fragment({"expiresAt": "2090-01-01T00:00:00Z"}))(before, NOW)
+    assert planned(before, after)[0].updates[0]["u"]["expires"].year == 2090
+
+
+class TestWriters:
+    def write(self, before: Entity, process: str, commit: int) -> Entity:
+        after, _ = UpdateAttributes(ID, fragment({"a": commit}))(before, NOW)
+        writes = Writes()
+        new = add_statement(writes, before, after, process, commit)
+        assert new is not None
+        found = executed(as_document(before), writes.updates[0]["u"])
+        assert found["writers"] == new["writers"]
+        assert list(found["writers"]) == list(new["writers"])
+        return new
+
+    def test_each_process_has_its_last_commit(self) -> None:
+        new = self.write(self.write(stored(entity(a=1), p1=3, p2=4), "p1", 9), "p3", 2)
+        assert new["writers"] == {"p1": 9, "p2": 4, "p3": 2}
+
+    def test_the_processes_that_wrote_last_are_remembered(self) -> None:
+        current = stored(entity(a=1), old=1)
+        for number in range(WRITERS_KEPT + 3):
+            current = self.write(current, f"p{number % WRITERS_KEPT}", number)
+            current = self.write(current, "old", number)
+            assert len(current["writers"]) <= WRITERS_KEPT
+            assert current["writers"]["old"] == number
+        current = self.write(current, "new", 1)
+        assert list(current["writers"])[-2:] == ["old", "new"]
+
+    def test_a_process_that_goes_on_writing_sends_one_number(self) -> None:
+        before = stored(entity(a=1), p2=4, p1=3)
+        after, _ = UpdateAttributes(ID, fragment({"a": 5}))(before, NOW)
+        assert planned(before, after)[0].updates[0]["u"]["$set"][f"writers.{PROCESS}"] == 5
