@@ -4,18 +4,22 @@ Logs: one event per line on standard error, for people (`console`) or machines (
 libraries log through the standard library comes out in the same form. Secrets in connection strings are masked.
 
 Metrics: one `Metrics` per app, with a registry of its own. A labelled child is looked up once and kept by its user:
-`metrics.requests.labels(…)` costs a lock and a dictionary look-up, the child's `inc()` does not.
+`labels(…)` costs a lock and a dictionary look-up, the child's `inc()` does not.
 """
 
 import logging
 import re
 import sys
-from collections.abc import MutableMapping
+from bisect import bisect_left
+from collections.abc import Iterator, MutableMapping
+from itertools import accumulate
 from typing import Any, TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 EXPOSITION_CONTENT_TYPE = CONTENT_TYPE_LATEST
 """The Content-Type of `Metrics.exposition`."""
@@ -88,19 +92,65 @@ def _mask(_logger: Any, _method: str, event: Event) -> Event:
     return event
 
 
+class RequestRow:
+    """The requests of one method and route, counted without locks: a worker serves them all in one thread."""
+
+    __slots__ = ("buckets", "by_status", "method", "route", "seconds")
+
+    def __init__(self, method: str, route: str) -> None:
+        self.method = method
+        self.route = route
+        self.by_status: dict[int, int] = {}
+        self.buckets = [0] * (len(SECONDS) + 1)
+        self.seconds = 0.0
+
+    def observe(self, status: int, seconds: float) -> None:
+        """Count one request that was answered with `status` after `seconds`."""
+        by_status = self.by_status
+        by_status[status] = by_status.get(status, 0) + 1
+        self.buckets[bisect_left(SECONDS, seconds)] += 1
+        self.seconds += seconds
+
+
+class RequestStatistics(Collector):
+    """vela_requests_total and vela_request_seconds. prometheus-client's own take six times as long per request."""
+
+    def __init__(self) -> None:
+        self._rows: list[RequestRow] = []
+
+    def row(self, method: str, route: str) -> RequestRow:
+        """A new row, for the endpoint of `method` and `route`."""
+        row = RequestRow(method, route)
+        self._rows.append(row)
+        return row
+
+    def collect(self) -> Iterator[Metric]:
+        """What Prometheus reads."""
+        labels = ("method", "route")
+        requests = CounterMetricFamily(
+            "vela_requests", "Requests answered, by method, route and status.", labels=(*labels, "status")
+        )
+        seconds = HistogramMetricFamily(
+            "vela_request_seconds", "Time from the request's head to the end of its answer.", labels=labels
+        )
+        bounds = [*(str(bound) for bound in SECONDS), "+Inf"]
+        for row in self._rows:
+            for status, times in sorted(row.by_status.items()):
+                requests.add_metric((row.method, row.route, str(status)), times)
+            if row.by_status:
+                buckets = list(zip(bounds, accumulate(row.buckets), strict=True))
+                seconds.add_metric((row.method, row.route), buckets, row.seconds)
+        yield requests
+        yield seconds
+
+
 class Metrics:
     """The metrics of one broker process. Names and labels are part of the operators' interface (docs/metrics.md)."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        self.requests = Counter(
-            "vela_requests", "Requests answered, by method, route and status.", ("method", "route", "status"),
-            registry=registry,
-        )  # fmt: skip
-        self.request_seconds = Histogram(
-            "vela_request_seconds", "Time from the request's head to the end of its answer.", ("method", "route"),
-            buckets=SECONDS, registry=registry,
-        )  # fmt: skip
+        self.requests = RequestStatistics()
+        registry.register(self.requests)
         self.commit_groups = Counter("vela_commit_groups", "Groups of updates committed.", registry=registry)
         self.group_size = Histogram(
             "vela_commit_group_size", "Updates in one committed group.", buckets=SIZES, registry=registry

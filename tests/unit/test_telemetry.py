@@ -117,7 +117,7 @@ def test_each_app_has_metrics_of_its_own():
 def test_requests_are_counted_by_method_route_and_status():
     metrics = Metrics()
 
-    metrics.requests.labels("GET", "/ngsi-ld/v1/entities", "200").inc()
+    metrics.requests.row("GET", "/ngsi-ld/v1/entities").observe(200, 0.003)
 
     line = b'vela_requests_total{method="GET",route="/ngsi-ld/v1/entities",status="200"} 1.0'
     assert line in metrics.exposition()
