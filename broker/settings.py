@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 PREFIX = "VELA_"
-RESERVED_PREFIXES = ("VELA_TEST_", "VELA_SERVICE_", "VELA_PORT_")
+RESERVED_PREFIXES = ("VELA_TEST_", "VELA_FAULT_", "VELA_SERVICE_", "VELA_PORT_")
 """Prefixes of variables that are no settings: the tests' own, and what Kubernetes adds for a Service named vela."""
 
 LISTS = ("list", "networks", "hosts")

