@@ -69,16 +69,19 @@ class Committer:
 
         Unavailable (503) if too many mutations wait already or the storage is lost.
         """
-        outcome = (await self.submit_many(tenant, ((entity_id, mutation),), size))[0]
+        outcome = (await self._enqueue(tenant, ((entity_id, mutation),), size).future)[0]
         if isinstance(outcome, NgsiLdError):
             raise outcome
         return outcome
 
     async def submit_many(self, tenant: str, mutations: Sequence[tuple[str, Mutation]], size: int = 0) -> list[Any]:
         """Commit several mutations in order; for each its outcome, or its NgsiLdError as a value."""
-        count = len(mutations)
-        if not count:
+        if not mutations:
             return []
+        return await self._enqueue(tenant, mutations, size).future
+
+    def _enqueue(self, tenant: str, mutations: Sequence[tuple[str, Mutation]], size: int) -> Submission:
+        count = len(mutations)
         if self.queued and self.queued + count > self._limits.max_queue:
             raise Unavailable(f"{self.queued} updates wait already: the broker is overloaded; try again.")
         lane = self._lanes.get(tenant)
@@ -90,7 +93,7 @@ class Committer:
             lane.waiting.append(Entry(entity_id, mutation, submission, index, share))
         self.queued += count
         self._schedule(lane)
-        return await submission.future
+        return submission
 
     async def drain(self, timeout: float) -> bool:  # noqa: ASYNC109 - the callers want a bool, not TimeoutError
         """Wait until nothing waits or is in flight; False if that takes longer than `timeout` seconds."""

@@ -2,9 +2,9 @@
 
 What makes the answers true:
 
-- An outcome is given only after the write is journaled on a majority, together with the notifications it owes. Both are
-  sent at the same time; if only one of them is stored when everything stops, nobody was told that the change happened,
-  and `writers` tells whoever finds the notification whether its change did.
+- An outcome is given only after the write is journaled on a majority, together with the notifications it owes. Those
+  are placed first, on the same primary: no crash keeps the change without them. If it keeps them without the change,
+  nobody was told that the change happened, and `writers` tells whoever finds them that it did not.
 - A statement whose version no longer matches has lost a race against another process: its notifications are discarded,
   the entity is read again, and its mutations are applied again, in a commit with a new number.
 - If the answer of a write is lost, the entities are read again: `writers` tells which statements landed
@@ -35,6 +35,7 @@ from broker.ngsild.model import Entity
 from broker.ngsild.mutations import Mutation
 from broker.ngsild.timestamps import microseconds, now_text
 from broker.notify.owed import Owed
+from broker.storage.client import Election
 from broker.storage.entities import EntityStore, WriteReport, Writes
 
 log = structlog.get_logger(__name__)
@@ -65,8 +66,8 @@ class Notifies(Protocol):
 class KeepsOwed(Protocol):
     """Where owed notifications are kept until they are delivered."""
 
-    async def insert(self, owed: Sequence[Owed]) -> None:
-        """Store them, journaled on a majority; storing them twice is the same as once."""
+    async def insert(self, owed: Sequence[Owed]) -> Election | None:
+        """Place them, twice is the same as once; None if they are durable, else the election of the primary."""
 
     async def discard(self, owed: Sequence[Owed]) -> None:
         """Remove them: their change never happened."""
@@ -194,7 +195,7 @@ class Group:
             return
         landed = await evidence.landed(services.store, self._tenant, list(attempt.owed), attempt, answer_lost=True)
         await services.outbox.discard(_owed_for(attempt.owed.keys() - landed.keys(), attempt))
-        await services.outbox.insert(_owed_for(landed, attempt))
+        await self._secure(_owed_for(landed, attempt))
         services.notifier.release(_owed_for(landed, attempt))
         self._under_way = None
 
@@ -266,13 +267,13 @@ class Group:
         return entries[:1] if entity_id in self._alone else entries
 
     async def _write(self, writes: Writes, results: dict[str, Entity | None], attempt: Attempt) -> WriteReport:
-        """Store the statements and the notifications at the same time; report what did not land."""
-        sending = self._send(writes)
-        if attempt.owed:
-            keeping = self._patiently(lambda: self._services.outbox.insert(_owed_for(attempt.owed, attempt)))
-            report = await _both(sending, keeping)
-        else:
-            report = await sending
+        """Place the notifications, then store the statements; report what did not land."""
+        owed = _owed_for(attempt.owed, attempt)
+        election = await self._patiently(lambda: self._services.outbox.insert(owed)) if owed else None
+        report = await self._send(writes)
+        if election is not None and report.elections != {election}:
+            # What was stored last does not vouch for what was placed first: another primary, or no answer.
+            await self._patiently(lambda: self._secure(owed))
         uncertain = report.uncertain
         if uncertain:
             landed = await self._patiently(
@@ -284,6 +285,11 @@ class Group:
             report.uncertain = [entity_id for entity_id in uncertain if entity_id not in landed]
         self._doubtful = attempt.commit if report.answer_lost and report.uncertain else None
         return report
+
+    async def _secure(self, owed: list[Owed]) -> None:
+        """See to it that these notifications are journaled on a majority."""
+        if owed and await self._services.outbox.insert(owed) is not None:
+            await self._services.store.barrier(self._tenant)
 
     async def _send(self, writes: Writes) -> WriteReport:
         try:
@@ -365,12 +371,3 @@ def _visible(entity: Entity | None, now: str) -> Entity | None:
 def _owed_for(entity_ids: Iterable[str], attempt: Attempt) -> list[Owed]:
     """What the attempt owes for these of its entities."""
     return [one for entity_id in entity_ids for one in attempt.owed.get(entity_id, ())]
-
-
-async def _both(sending: Awaitable[_T], keeping: Awaitable[None]) -> _T:
-    """The result of `sending` once both have ended: neither goes on unseen when the other one fails."""
-    keeper = asyncio.ensure_future(keeping)
-    try:
-        return await sending
-    finally:
-        await keeper

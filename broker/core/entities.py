@@ -92,39 +92,54 @@ class EntityOperations:
     async def replace(self, target: Target, fragment: Fragment) -> None:
         """Clause 5.6.18."""
         _same_id(target, fragment)
-        await self._submit(target, ReplaceEntity(target.entity_id, fragment, target.selector))
+        await self._committer.submit(
+            target.tenant, target.entity_id, ReplaceEntity(target.entity_id, fragment, target.selector), target.size
+        )
 
     async def delete(self, target: Target) -> None:
         """Clause 5.6.6."""
-        await self._submit(target, DeleteEntity(target.entity_id, target.selector))
+        await self._committer.submit(
+            target.tenant, target.entity_id, DeleteEntity(target.entity_id, target.selector), target.size
+        )
 
     async def update_attributes(self, target: Target, fragment: Fragment) -> UpdateResult:
         """Clause 5.6.2."""
         _same_id(target, fragment)
-        result: UpdateResult = await self._submit(target, UpdateAttributes(target.entity_id, fragment, target.selector))
+        mutation = UpdateAttributes(target.entity_id, fragment, target.selector)
+        result: UpdateResult = await self._committer.submit(target.tenant, target.entity_id, mutation, target.size)
         return result
 
     async def append_attributes(self, target: Target, fragment: Fragment, *, overwrite: bool) -> UpdateResult:
         """Clause 5.6.3."""
         _same_id(target, fragment)
         mutation = AppendAttributes(target.entity_id, fragment, overwrite, target.selector)
-        result: UpdateResult = await self._submit(target, mutation)
+        result: UpdateResult = await self._committer.submit(target.tenant, target.entity_id, mutation, target.size)
         return result
 
     async def update_attribute(self, target: Target, key: str, fragment: AttributeFragment) -> None:
         """Clause 5.6.4."""
-        await self._submit(target, PartialUpdate(target.entity_id, key, fragment, target.selector))
+        await self._committer.submit(
+            target.tenant,
+            target.entity_id,
+            PartialUpdate(target.entity_id, key, fragment, target.selector),
+            target.size,
+        )
 
     async def replace_attribute(self, target: Target, key: str, instance: Instance) -> None:
         """Clause 5.6.19."""
-        await self._submit(target, ReplaceAttribute(target.entity_id, key, instance, target.selector))
+        await self._committer.submit(
+            target.tenant,
+            target.entity_id,
+            ReplaceAttribute(target.entity_id, key, instance, target.selector),
+            target.size,
+        )
 
     async def delete_attribute(
         self, target: Target, key: str | None, *, dataset_id: str | None = None, delete_all: bool = False
     ) -> None:
         """Clause 5.6.5; `key` None stands for the scope."""
         mutation = DeleteAttribute(target.entity_id, key, dataset_id, delete_all, target.selector)
-        await self._submit(target, mutation)
+        await self._committer.submit(target.tenant, target.entity_id, mutation, target.size)
 
     async def retrieve(self, target: Target, required: Sequence[str] = ()) -> Entity:
         """Clause 5.7.1: the entity. ResourceNotFound if it has none of the attribute keys `required`."""
@@ -146,9 +161,6 @@ class EntityOperations:
             return await self._store.sift(tenant, condition, decide, skip, limit, count=count)
         total = await self._store.count(tenant, condition) if count else None
         return (await self._store.page(tenant, condition, skip, limit) if limit else []), total
-
-    async def _submit(self, target: Target, mutation: Mutation) -> Any:
-        return await self._committer.submit(target.tenant, target.entity_id, mutation, target.size)
 
 
 def is_alive(entity: Entity, now: str) -> bool:

@@ -7,13 +7,17 @@ from functools import partial
 from typing import Any
 
 from broker.ngsild.errors import BadRequestData
-from broker.ngsild.model import Entity
+from broker.ngsild.model import NGSI_LD_BASE, Entity, encode_key
 from broker.ngsild.query.geo import GeoQuery, matches
 from broker.ngsild.query.scopes import ScopeQuery
-from broker.ngsild.query.tree import Node
+from broker.ngsild.query.tree import Node, attributes_in
 from broker.ngsild.query.types import TypeSelection
 from broker.storage.filters import ids_filter, q_filter, scope_filter, types_filter
 from broker.storage.geo_filters import geo_filter, geo_is_exact
+
+_OF_THE_SYSTEM = frozenset(
+    encode_key(NGSI_LD_BASE + name) for name in ("createdAt", "modifiedAt", "deletedAt", "expiresAt")
+)
 
 
 @dataclass(slots=True)
@@ -37,9 +41,10 @@ class EntityQuery:
 
     def condition(self) -> dict[str, Any]:
         """The filter that selects the entities. BadRequestData if the query is too wide (clause 5.7.2.4)."""
-        if not (self.types or self.attributes or self.q or self.geo or self.local):
+        if not (self.types or self._named_attributes() or self.geo or self.local):
             raise BadRequestData(
-                "The query is too wide: give at least one of type, attrs, q or georel, or local=true for all entities."
+                "The query is too wide: give at least one of type, attrs, q or georel, or local=true for all entities. "
+                "attrs and q count only where they name an attribute that is not of the system."
             )
         parts: list[dict[str, Any]] = []
         if self.ids or self.id_pattern is not None:
@@ -56,3 +61,7 @@ class EntityQuery:
             parts.append(scope_filter(self.scope))
         parts.append({"expires": {"$not": {"$lte": datetime.now(UTC)}}})
         return {"$and": parts}
+
+    def _named_attributes(self) -> set[str]:
+        mentioned = attributes_in(self.q) if self.q is not None else set()
+        return mentioned.union(self.attributes) - _OF_THE_SYSTEM

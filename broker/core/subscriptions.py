@@ -153,9 +153,9 @@ class Subscriptions:
         self._registry.forget(tenant, subscription_id)
 
     async def _stored(self, tenant: str, subscription_id: str) -> Document:
+        await self._tenants.database(tenant)
         document = await self._store.get(tenant, subscription_id)
         if document is None:
-            await self._tenants.database(tenant)
             raise _missing(subscription_id)
         return document
 

@@ -189,15 +189,21 @@ def read_members(
             instance["valueType"] = terms.expand_vocab(_text(value, "valueType", at))
         elif name == "objectType" and kind in RELATIONSHIPS:
             instance["objectType"] = _read_object_type(value, terms, at)
-        elif name == "@type":
-            continue
         elif name in NOT_ATTRIBUTES:
-            if name not in _OUTPUT_MEMBERS[kind]:
-                raise BadRequestData(f"A {kind} cannot have the member {name!r}.", pointer=at)
+            _check_reserved(name, kind, raw, at)
         else:
             children[name] = value
     if children:
         instance["attributes"] = read_attributes(children, terms, depth=depth + 3, pointer=pointer, nulls=nulls)
+
+
+def _check_reserved(name: str, kind: str, raw: dict[str, Any], pointer: str) -> None:
+    """BadRequestData unless the reserved name may stand in an attribute: "@type" for "type", and what answers have."""
+    if name == "@type":
+        if "type" in raw:
+            raise BadRequestData("The attribute has both 'type' and '@type': give one of them.", pointer=pointer)
+    elif name not in _OUTPUT_MEMBERS[kind]:
+        raise BadRequestData(f"A {kind} cannot have the member {name!r}.", pointer=pointer)
 
 
 def read_value(kind: str, value: Any, terms: Terms, depth: int, pointer: str, nulls: Nulls) -> Any:

@@ -57,6 +57,8 @@ def read_fragment(document: Any, terms: Terms, *, pointer: str = "", nulls: Null
         raise BadRequestData("Expected a JSON object that represents an entity.", pointer=pointer)
     entity_id = document.get("id", document.get("@id"))
     types = document.get("type", document.get("@type"))
+    if "@id" in document or "@type" in document:
+        _check_keywords(document, pointer)
     scopes = document.get("scope")
     expires_at = document.get("expiresAt")
     if (expires_at is not None or "expiresAt" in document) and not (nulls and expires_at == NGSI_LD_NULL):
@@ -113,6 +115,15 @@ def _guess_kind(document: dict[str, Any]) -> str:
         if member in document and kind != "GeoProperty":
             return "GeoProperty" if member == "value" and looks_like_geometry(document["value"]) else kind
     return "Relationship" if "objectType" in document else "Property"
+
+
+def _check_keywords(document: dict[str, Any], pointer: str) -> None:
+    """BadRequestData where a JSON-LD keyword stands beside the term that means the same: which one is meant?"""
+    for name in ("id", "type"):
+        if name in document and f"@{name}" in document:
+            raise BadRequestData(
+                f"The entity has both {name!r} and '@{name}': give one of them.", pointer=f"{pointer}/@{name}"
+            )
 
 
 def _read_types(value: Any, terms: Terms, pointer: str) -> list[str]:

@@ -76,3 +76,12 @@ _decode_remembered = lru_cache(maxsize=16384)(_decode)
 
 LOCATION = encode_key(NGSI_LD_BASE + "location")
 """The attribute key of the default geo-property (clause 4.7)."""
+
+
+def find(instances: Any, dataset_id: str | None) -> Instance | None:
+    """The instance with this datasetId (None: the default instance), or None."""
+    for instance in instances:
+        if instance.get("datasetId") == dataset_id:
+            found: Instance = instance
+            return found
+    return None

@@ -3,7 +3,7 @@
 A mutation is called with the entity as it is, None if it does not exist, and the timestamp of the change. It never
 modifies the entity it is given: it returns a new one that shares all unchanged parts, which is how the committer and
 the subscriptions see what changed. It may be called more than once, when another process changed the entity first.
-Clauses 5.6.1 to 5.6.10 and 5.6.18, 5.6.19; merge patch (5.6.17) is in `merging.py`.
+Clauses 5.6.1 to 5.6.10, 5.6.18 and 5.6.19.
 """
 
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from broker.ngsild.attributes import RELATIONSHIPS, REMOVABLE, WITH_UNITS, is_de
 from broker.ngsild.errors import AlreadyExists, BadRequestData, ResourceNotFound
 from broker.ngsild.fragments import AttributeFragment, Fragment
 from broker.ngsild.geometry import looks_like_geometry
-from broker.ngsild.model import NGSI_LD_NULL, VALUE_MEMBERS, Attributes, Entity, Instance, decode_key
+from broker.ngsild.model import NGSI_LD_NULL, VALUE_MEMBERS, Attributes, Entity, Instance, decode_key, find
 
 type_matches = Callable[[list[str]], bool]
 Mutation = Callable[[Entity | None, str], tuple[Entity | None, Any]]
@@ -210,15 +210,6 @@ def stamped(instance: Instance, now: str, previous: Instance | None = None) -> I
         if kept:
             new["attributes"] = kept
     return new
-
-
-def find(instances: Any, dataset_id: str | None) -> Instance | None:
-    """The instance with this datasetId (None: the default instance), or None."""
-    for instance in instances:
-        if instance.get("datasetId") == dataset_id:
-            found: Instance = instance
-            return found
-    return None
 
 
 def with_types(entity: Entity, types: list[str] | None) -> list[str]:

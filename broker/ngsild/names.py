@@ -1,7 +1,6 @@
 """Names and identifiers: URIs, scopes, and the names that the core @context keeps for itself (clauses 4.6, 4.18)."""
 
 import re
-from functools import lru_cache
 from typing import Any
 
 from broker.ngsild.errors import BadRequestData
@@ -9,7 +8,6 @@ from broker.ngsild.model import NGSI_LD_BASE, NGSI_LD_NULL, encode_key
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:[^\s<>\"{}|\\^`\x00-\x20\x7f]+")
 _SCOPE = re.compile(r"/?[^\W\d_]\w*(?:/[^\W\d_]\w*)*")
-_LONGEST_REMEMBERED = 512
 _LANGUAGE_TAG = re.compile(r"[A-Za-z]{1,8}(?:-[A-Za-z0-9]{1,8})*|@none")
 
 ENTITY_MEMBERS = frozenset({"id", "@id", "type", "@type", "@context", "scope"})
@@ -41,14 +39,7 @@ NOT_ATTRIBUTE_KEYS = frozenset(
 
 def is_uri(text: str) -> bool:
     """Whether `text` is an absolute URI (or IRI): a scheme, a colon, something after it. The NGSI-LD Null is none."""
-    return _remembers_uri(text) if len(text) <= _LONGEST_REMEMBERED else _is_uri(text)
-
-
-def _is_uri(text: str) -> bool:
-    return text != NGSI_LD_NULL and _URI.fullmatch(text) is not None
-
-
-_remembers_uri = lru_cache(maxsize=4096)(_is_uri)
+    return _URI.fullmatch(text) is not None and text != NGSI_LD_NULL
 
 
 def check_uri(value: Any, what: str, pointer: str | None = None) -> str:

@@ -4,11 +4,13 @@ The driver is PyMongo's asyncio API, or Motor where the setting asks for it: bot
 accepted only if it can keep Vela's promises: a replica set (or a sharded cluster), version 5 or later.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pymongo
+from bson import ObjectId
 from bson.errors import BSONError, InvalidDocument
 from pymongo import errors as driver
 from pymongo.asynchronous.database import AsyncDatabase
@@ -17,6 +19,12 @@ from broker.ngsild.errors import BadRequestData, InternalError, NgsiLdError, Pay
 
 DURABLE: dict[str, Any] = {"w": "majority", "j": True}
 """Write concern of every acknowledged write: journaled on a majority (DESIGN 1.1)."""
+
+APPLIED: dict[str, Any] = {"w": 1, "j": False}
+"""Write concern of a write that need not be durable before a later one is."""
+
+Election = ObjectId
+"""Names the election that made a server the primary: answers with the same one come from the same reign."""
 
 Database = AsyncDatabase[dict[str, Any]]
 
@@ -36,9 +44,11 @@ _TOO_LARGE_CODES = {10334, 17419, 17420}
 _BAD_VALUE = 2
 """What an insert of a document that is too large answers, among other things; its text tells."""
 
-
 _NOT_EVALUABLE = {2, 16755, 16756, 51091}
 """Answers that blame a value of the statement: a geometry that S2 refuses, a pattern that PCRE refuses."""
+
+_REASON_AFTER_DOCUMENT = re.compile(r"\] ([A-Z][^.{}\[\]]*)\.")
+"""Where the server repeats the document whose geometry it refuses, the reason follows the coordinates."""
 
 
 class UnusableStorage(Exception):
@@ -136,9 +146,11 @@ def _client(driver_name: str, uri: str, options: dict[str, Any]) -> Any:
 
 
 def _said(error: BaseException | None) -> str:
-    """What the server or the driver gave as the reason, in its shortest form."""
+    """What the server or the driver gave as the reason, in its shortest form: without a document."""
     details = error.details if isinstance(error, driver.OperationFailure) else None
-    return str((details or {}).get("errmsg", error)).rstrip(".")
+    text = str((details or {}).get("errmsg", error))
+    reasons = _REASON_AFTER_DOCUMENT.findall(text)
+    return reasons[-1] if reasons else text.partition(": {")[0].rstrip(".")
 
 
 def translate(error: Exception) -> NgsiLdError:

@@ -15,10 +15,9 @@ from pymongo.errors import DocumentTooLarge, OperationFailure
 
 from broker.ngsild.errors import NgsiLdError, Unavailable
 from broker.ngsild.geometry import index_copy
-from broker.ngsild.model import LOCATION, Entity
-from broker.ngsild.mutations import find
+from broker.ngsild.model import LOCATION, Entity, find
 from broker.ngsild.timestamps import to_datetime
-from broker.storage.client import DURABLE, storage_errors, translate
+from broker.storage.client import DURABLE, Election, storage_errors, translate
 from broker.storage.tenants import Tenants
 
 COLLECTION = "entities"
@@ -50,12 +49,14 @@ class WriteReport:
     """What became of the statements.
 
     `uncertain` names entities whose statement may not have landed; `refused` holds those whose statement cannot be
-    stored, with the error; `answer_lost` tells that the connection broke before MongoDB confirmed anything.
+    stored, with the error; `answer_lost` tells that the connection broke before MongoDB confirmed anything. `elections`
+    are those of the primaries that answered.
     """
 
     uncertain: list[str] = field(default_factory=list)
     refused: dict[str, NgsiLdError] = field(default_factory=dict)
     answer_lost: bool = False
+    elections: set[Election | None] = field(default_factory=set)
 
 
 class EntityStore:
@@ -175,6 +176,7 @@ class EntityStore:
                 await self._command(database, name, member, statements[part], ids[part], report)
             return
         _check_confirmed(answer)
+        report.elections.add(answer.get("electionId"))
         refused = {}
         for found in answer.get("writeErrors", ()):
             reason = translate(_server_error(found))

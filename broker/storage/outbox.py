@@ -18,9 +18,9 @@ from typing import Any
 
 from bson.codec_options import CodecOptions
 from pymongo import ASCENDING, IndexModel, WriteConcern
-from pymongo.errors import DuplicateKeyError, OperationFailure
+from pymongo.errors import OperationFailure
 
-from broker.storage.client import DURABLE, Mongo, storage_errors
+from broker.storage.client import APPLIED, DURABLE, Election, Mongo, storage_errors
 
 LARGEST_BODY = 16 * 1024 * 1024 - 64 * 1024
 """Bytes of the largest body that one document can keep, after packing."""
@@ -77,30 +77,30 @@ class Outbox:
         with storage_errors():
             await self._durable.create_indexes(_INDEXES)
 
-    async def insert(self, owed: Sequence[Owed]) -> None:
-        """Keep what is owed, journaled on a majority. Inserting the same again is no error."""
+    async def insert(self, owed: Sequence[Owed]) -> Election | None:
+        """Place what is owed, ahead of the change that owes it. Inserting the same again is no error.
+
+        Returns the election of the primary that has it. Whatever the same primary stores later reaches the disks of a
+        majority together with it, and never without it: MongoDB keeps its writes in their order. None if no such order
+        can be relied on, as in a sharded cluster: then it is journaled on a majority already.
+        """
+        elections = {await self._insert(documents, APPLIED) for documents in _commands(owed)}
+        if len(elections) == 1 and None not in elections:
+            return elections.pop()
         for documents in _commands(owed):
-            with storage_errors():
-                if len(documents) == 1:
-                    await self._insert_one(documents[0])
-                else:
-                    await self._insert_many(documents)
+            await self._insert(documents, DURABLE)
+        return None
 
-    async def _insert_one(self, document: dict[str, Any]) -> None:
-        try:
-            await self._durable.insert_one(document)
-        except DuplicateKeyError:
-            return
-
-    async def _insert_many(self, documents: list[dict[str, Any]]) -> None:
-        answer = await self._database.command(
-            {"insert": "outbox", "documents": documents, "ordered": False, "writeConcern": DURABLE},
-            codec_options=_PLAIN,
-        )
-        refused = [one for one in answer.get("writeErrors", ()) if one["code"] != _DUPLICATE]
-        problem = refused[0] if refused else answer.get("writeConcernError")
-        if problem is not None:
-            raise OperationFailure(problem.get("errmsg", ""), problem.get("code"))
+    async def _insert(self, documents: list[dict[str, Any]], concern: dict[str, Any]) -> Election | None:
+        command = {"insert": "outbox", "documents": documents, "ordered": False, "writeConcern": concern}
+        with storage_errors():
+            answer = await self._database.command(command, codec_options=_PLAIN)
+            refused = [one for one in answer.get("writeErrors", ()) if one["code"] != _DUPLICATE]
+            problem = refused[0] if refused else answer.get("writeConcernError")
+            if problem is not None:
+                raise OperationFailure(problem.get("errmsg", ""), problem.get("code"))
+        election: Election | None = answer.get("electionId")
+        return election
 
     async def discard(self, owed: Sequence[Owed]) -> None:
         """Take back what is owed for changes that lost their version race.

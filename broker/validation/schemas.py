@@ -149,7 +149,7 @@ def compile_model(
     except KeyError as error:
         raise DataModelError(f"A schema that {file} needs has no {error.args[0]}.") from error
     except ValueError as error:
-        raise DataModelError(f"{file} is no valid schema: {str(error).splitlines()[0]}") from error
+        raise DataModelError(f"{file} is no valid schema: {_fault(schema, error)}") from error
     attributes = {member: kinds for member, kinds in properties.items() if member not in ("id", "type")}
     binding = Binding(
         name,
@@ -160,6 +160,17 @@ def compile_model(
     )
     files = {source["$id"]: path for path, source in sources.items()}
     return Model(name, context.expand(name), file, binding, validator, comparisons, files)
+
+
+def _fault(schema: dict[str, Any], error: ValueError) -> str:
+    """What is wrong with a schema and where, as jsonschema says it; else what jsonschema-rs said."""
+    import jsonschema  # slow to import, and needed only here
+
+    try:
+        jsonschema.Draft202012Validator.check_schema(schema)
+    except jsonschema.SchemaError as fault:
+        return f"{fault.message}, at #/{'/'.join(str(step) for step in fault.absolute_path)}"
+    return str(error).splitlines()[0]
 
 
 def _outline(schema: Any, resolver: Resolver) -> tuple[set[str], dict[str, set[str]]]:

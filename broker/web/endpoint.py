@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import structlog
 from aiohttp import hdrs, web
-from multidict import istr
 
 from broker.jsonld.context import Context
 from broker.ngsild.errors import (
@@ -26,14 +25,12 @@ from broker.ngsild.errors import (
 )
 from broker.telemetry import Metrics
 from broker.web.json_body import parse_json
-from broker.web.negotiation import JSON, JSON_LD, body_media_type, context_link, negotiate
+from broker.web.negotiation import JSON, JSON_LD, TENANT, body_media_type, context_link, negotiate
 from broker.web.parameters import Query
 from broker.web.replies import problem
 from broker.web.services import Services
 
 log = structlog.get_logger(__name__)
-
-TENANT = istr("NGSILD-Tenant")
 
 
 class Body(Enum):
@@ -110,9 +107,6 @@ class Endpoint:
         except Exception:
             log.exception("request failed", method=request.method, path=request.path)
             response = problem(InternalError("The request failed unexpectedly; the log of the broker has the cause."))
-        tenant = request.headers.get(TENANT)
-        if tenant:
-            response.headers[TENANT] = tenant
         self._observe(response.status, time.perf_counter() - started)
         return response
 

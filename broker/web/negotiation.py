@@ -3,12 +3,17 @@
 import re
 from functools import lru_cache
 
+from multidict import istr
+
 from broker.ngsild.errors import BadRequestData, NotAcceptable, UnsupportedMediaType
 
 JSON = "application/json"
 JSON_LD = "application/ld+json"
 GEO_JSON = "application/geo+json"
 MERGE_PATCH = "application/merge-patch+json"
+
+TENANT = istr("NGSILD-Tenant")
+"""The header that names the tenant (clause 6.3.14)."""
 
 CONTEXT_RELATION = "http://www.w3.org/ns/json-ld#context"
 

@@ -17,6 +17,7 @@ from aiohttp.streams import StreamReader
 
 from broker.ngsild.errors import BadRequestData, InternalError, InvalidRequest, MethodNotAllowed, ResourceNotFound
 from broker.web.cors import Cors
+from broker.web.negotiation import TENANT
 from broker.web.replies import problem
 
 Handle = Callable[[web.BaseRequest, dict[str, str]], Awaitable[web.Response]]
@@ -46,6 +47,9 @@ class Dispatcher:
     async def __call__(self, request: web.BaseRequest) -> web.Response:
         """Serve one request."""
         response = await self._serve(request)
+        tenant = request.headers.get(TENANT)
+        if tenant:
+            response.headers[TENANT] = tenant
         if self._cors is not None:
             self._cors.add_headers(request, response)
         return response

@@ -5,9 +5,11 @@ import pytest
 
 from broker.ngsild.errors import AlreadyExists
 from broker.storage.client import Mongo
+from broker.storage.entities import EntityStore, Writes
 from broker.storage.outbox import Outbox, fits, position
 from broker.storage.processes import Processes
 from broker.storage.subscriptions import Deliveries, SubscriptionStore
+from broker.storage.tenants import Tenants
 from tests.unit.notify.samples import EARLIER, NOW, owed, until
 
 
@@ -56,6 +58,18 @@ async def test_what_was_delivered_or_taken_back_is_owed_no_more(outbox: Outbox) 
     await outbox.remove([entries[0].id])
     await outbox.discard(entries[1:2])
     assert await outbox.read([one.id for one in entries]) == entries[2:]
+
+
+async def test_a_write_to_the_same_primary_vouches_for_what_was_placed_before_it(mongo: Mongo, outbox: Outbox) -> None:
+    tenants = Tenants(mongo)
+    await tenants.open()
+    entity = {"_id": "urn:e:1", "types": ["urn:T"], "attributes": {}, "createdAt": NOW, "modifiedAt": NOW, "version": 1}
+
+    election = await outbox.insert([owed(), owed()])
+    report = await EntityStore(tenants).write("", Writes(inserts=[{**entity, "writers": {}}], inserted=["urn:e:1"]))
+
+    assert election is not None
+    assert report.elections == {election}
 
 
 async def test_large_bodies_are_kept_even_many_at_once(outbox: Outbox) -> None:

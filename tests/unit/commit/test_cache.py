@@ -71,6 +71,17 @@ def test_an_entity_too_large_for_the_cache_is_not_kept_and_displaces_only_its_ol
     assert cache.get("", "b") is not None
 
 
+def test_what_is_dropped_or_replaced_makes_room() -> None:
+    cache = EntityCache(5_000)
+    cache.put("", "a", entity("a", 600))
+    for size in (100, 900) * 50:
+        cache.put("", "b", entity("b", size))
+        cache.drop("", "b")
+        cache.put("", "b", entity("b", size))
+        cache.put("", "b", entity("b", size))
+    assert cache.get("", "a") is not None
+
+
 @given(
     st.lists(
         st.tuples(st.sampled_from(["put", "put", "get", "drop"]), st.sampled_from("abcdefgh"), st.integers(0, 3_000)),

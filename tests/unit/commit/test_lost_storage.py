@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
+from bson import ObjectId
 
 from broker.commit import committer as committers
 from broker.commit import group
@@ -16,6 +17,7 @@ from broker.ngsild.changes import Change
 from broker.ngsild.errors import Unavailable
 from broker.ngsild.model import Entity
 from broker.notify.owed import Owed
+from broker.storage.client import Election
 from broker.storage.entities import WriteReport, Writes
 from tests.unit.notify.samples import owed, until
 
@@ -24,14 +26,17 @@ E1, E2 = "urn:e:1", "urn:e:2"
 
 
 class Storage:
-    """Entities and outbox in memory. While `away`, nothing answers; `keeps` says whether writes land all the same."""
+    """Entities and outbox in memory. While `away`, nothing answers.
+
+    With `leaves` it goes away in the next write, which lands if `keeps`.
+    """
 
     def __init__(self) -> None:
         self.entities: dict[str, Entity] = {}
         self.outbox: dict[str, Owed] = {}
-        self.away = False
-        self.keeps = False
+        self.away = self.leaves = self.keeps = False
         self.barriers = 0
+        self.primary: Election | None = ObjectId()
 
     def _answer(self) -> None:
         if self.away:
@@ -42,19 +47,21 @@ class Storage:
         return {one: self.entities[one] for one in ids if one in self.entities}
 
     async def write(self, tenant: str, writes: Writes) -> WriteReport:
-        if not self.away or self.keeps:
+        self.away = self.away or self.leaves
+        if not self.away or (self.leaves and self.keeps):
             self.entities.update((one["_id"], one) for one in writes.inserts)
-        await asyncio.sleep(0)
+        self.leaves = False
         self._answer()
-        return WriteReport()
+        return WriteReport(elections={self.primary})
 
     async def barrier(self, tenant: str) -> None:
         self._answer()
         self.barriers += 1
 
-    async def insert(self, owed: Sequence[Owed]) -> None:
-        self.outbox.update((one.id, one) for one in owed if not self.away or self.keeps)
+    async def insert(self, owed: Sequence[Owed]) -> Election | None:
         self._answer()
+        self.outbox.update((one.id, one) for one in owed)
+        return self.primary
 
     async def discard(self, owed: Sequence[Owed]) -> None:
         self._answer()
@@ -128,16 +135,7 @@ def creation(entity_id: str) -> Any:
 
 async def lose_during(committer: Committer, storage: Storage, *, keeps: bool) -> None:
     """Create E1 while the storage goes away in the middle of the write."""
-    storage.away, storage.keeps = False, keeps
-    entity_store = storage.load
-
-    async def load_then_lose(tenant: str, ids: Sequence[str]) -> dict[str, Entity]:
-        found = await entity_store(tenant, ids)
-        storage.away = True
-        storage.load = entity_store  # type: ignore[method-assign]
-        return found
-
-    storage.load = load_then_lose  # type: ignore[method-assign]
+    storage.leaves, storage.keeps = True, keeps
     with pytest.raises(OutcomeUnknown):
         await committer.submit("", E1, creation(E1))
 
@@ -206,6 +204,26 @@ async def test_who_waits_behind_a_group_that_gave_up_on_the_storage_is_refused_w
 
     async with asyncio.timeout(0.05 * 10):  # each group of its own would take 50 times 0.05 s
         assert all(isinstance(outcome, Unavailable) for outcome in await outcomes)
+
+
+async def test_notifications_placed_on_another_primary_than_the_change_are_secured_before_it_is_acknowledged(
+    committer: Committer, storage: Storage
+) -> None:
+    await committer.submit("", E1, creation(E1))
+    assert storage.barriers == 0, "the change vouches for what was placed before it on the same primary"
+
+    write = storage.write
+
+    async def after_an_election(tenant: str, writes: Writes) -> WriteReport:
+        storage.primary = ObjectId()
+        storage.outbox.clear()
+        return await write(tenant, writes)
+
+    storage.write = after_an_election  # type: ignore[method-assign]
+    await committer.submit("", E2, creation(E2))
+
+    assert storage.barriers == 1
+    assert [one.entity_id for one in storage.outbox.values()] == [E2]
 
 
 async def test_what_mongodb_forgot_in_a_crash_after_it_was_read_has_not_landed() -> None:

@@ -84,7 +84,7 @@ MUTATIONS: st.SearchStrategy[Mutation] = st.one_of(
 )
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(entities(), FRAGMENTS, st.lists(MUTATIONS, min_size=1, max_size=3))
 def test_the_statement_does_what_the_mutations_did(
     document: dict[str, Any], first: dict[str, Any], mutations: list[Mutation]

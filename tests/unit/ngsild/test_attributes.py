@@ -178,7 +178,8 @@ def test_the_simplified_form_of_several_instances_is_read() -> None:
 
 
 def test_a_value_that_only_resembles_several_instances_is_a_property() -> None:
-    for value in ({"dataset": {}}, {"dataset": 5}, {"dataset": {"a": 1}, "more": 2}):
+    values: list[dict[str, Any]] = [{"dataset": {}}, {"dataset": 5}, {"dataset": {"a": 1}, "more": 2}]
+    for value in values:
         assert instance(value) == {"type": "Property", "value": value}
 
 

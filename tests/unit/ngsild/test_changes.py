@@ -68,7 +68,7 @@ def change(before: Entity | None, after: Entity | None) -> Change:
     return Change("", ID, before, after, NOW)
 
 
-@settings(max_examples=300)
+@settings(max_examples=120)
 @given(entities(), MUTATIONS)
 def test_a_mutation_modifies_nothing_and_its_change_tells_what_it_changed(
     document: dict[str, Any], mutation: Mutation

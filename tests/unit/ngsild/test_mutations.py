@@ -1,5 +1,6 @@
 """The provision operations as pure functions (clauses 5.5.8, 5.6.1 to 5.6.9, 5.6.18, 5.6.19)."""
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -455,15 +456,25 @@ def test_an_entity_is_deleted() -> None:
     assert DeleteEntity(ID)(entity(), NOW) == (None, None)
 
 
+NEW = {"a": {"value": 5, "datasetId": OTHER_DATASET}, "scope": "/c", "type": "Museum"}
 TARGETED: dict[str, Callable[..., Mutation]] = {
     "update": lambda **how: UpdateAttributes(ID, fragment({"a": 5}), **how),
-    "append": lambda **how: AppendAttributes(ID, fragment({"a": 5}), **how),
+    "append": lambda **how: AppendAttributes(ID, fragment({"a": 5, "scope": "/c", "type": "Museum"}), **how),
+    "append only": lambda **how: AppendAttributes(ID, fragment(NEW), overwrite=False, **how),
     "partial": lambda **how: PartialUpdate(ID, key("a"), read_attribute_fragment({"value": 5}, core()), **how),
     "replace attribute": lambda **how: ReplaceAttribute(ID, key("a"), read_instance({"value": 5}, core()), **how),
     "delete attribute": lambda **how: DeleteAttribute(ID, key("a"), **how),
     "replace entity": lambda **how: ReplaceEntity(ID, fragment({"a": 5}), **how),
     "delete entity": lambda **how: DeleteEntity(ID, **how),
 }
+
+
+@pytest.mark.parametrize("operation", TARGETED)
+def test_the_entity_that_a_mutation_is_given_stays_as_it_was(operation: str) -> None:
+    before = entity(a=[{"value": 1, "sub": 1}, {"value": 2, "datasetId": DATASET}], b=3, scope=["/a", "/b"])
+    kept = copy.deepcopy(before)
+    TARGETED[operation]()(before, NOW)
+    assert before == kept
 
 
 @pytest.mark.parametrize("operation", TARGETED)

@@ -48,7 +48,7 @@ def exactly(value: Any) -> Any:
     return type(value).__name__, repr(value)
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(entities())
 def test_the_normalised_form_comes_back_equal(document: dict[str, Any]) -> None:
     sent = copy.deepcopy(document)
@@ -57,7 +57,7 @@ def test_the_normalised_form_comes_back_equal(document: dict[str, Any]) -> None:
     assert exactly(render_entity(stored, core())) == exactly(sent)
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(entities())
 def test_the_concise_form_is_read_as_the_same_entity(document: dict[str, Any]) -> None:
     stored = create(document)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from broker.ngsild.errors import BadRequestData, InvalidRequest
 from broker.ngsild.values import MAX_DEPTH
+from broker.web import json_body
 from broker.web.json_body import parse_json
 
 
@@ -78,7 +79,7 @@ def spelled(text: str) -> st.SearchStrategy[str]:
     return st.sampled_from([json.dumps(text, ensure_ascii=False), json.dumps(text), f'"{escaped}"'])
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None)
 @given(TREES.flatmap(lambda tree: st.tuples(st.just(tree), written(tree))))
 def test_repeated_members_are_always_found_and_nothing_else_is_refused(case: tuple[Any, str]) -> None:
     tree, text = case
@@ -117,6 +118,16 @@ def test_a_member_that_occurs_twice_is_refused_and_named(text: str) -> None:
 )
 def test_texts_that_look_like_members_raise_no_alarm(text: str) -> None:
     assert parse_json(text.encode()) == json.loads(text)
+
+
+def test_usual_bodies_are_read_only_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    def read_slowly(text: bytes) -> None:
+        raise AssertionError(text)
+
+    monkeypatch.setattr(json_body, "_read_slowly", read_slowly)
+    body = {"a": {"type": "Property", "value": {"b": [{"c": "12:30"}, -1.5, 2**63 - 1, {}]}}, "t": "a: b, {c}", "e": ""}
+    for text in (json.dumps(body), json.dumps(body, separators=(",", ":")), json.dumps(body, indent=2)):
+        assert parse_json(text.encode()) == body
 
 
 @pytest.mark.parametrize("number", ["9223372036854775807", "-9223372036854775808", "0", "1e30", "1.5e300", "-1E+25"])

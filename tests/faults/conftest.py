@@ -1,0 +1,42 @@
+"""Figures of the fault tests: collected while they run, shown in one table at the end of the run, and the seed."""
+
+import os
+import random
+from typing import Any
+
+import pytest
+
+from tests.faults.harness import Note
+
+FIGURES = pytest.StashKey[list[tuple[str, dict[str, Any]]]]()
+SEED = pytest.StashKey[int]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[FIGURES] = []
+    config.stash[SEED] = int(os.environ.get("VELA_FAULT_SEED") or random.SystemRandom().randrange(1_000_000))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    figures = config.stash.get(FIGURES, [])
+    if not figures:
+        return
+    terminalreporter.section("faults")
+    for scenario, values in figures:
+        terminalreporter.write_line(f"{scenario}: " + ", ".join(f"{name} {value}" for name, value in values.items()))
+
+
+@pytest.fixture(scope="session")
+def fault_seed(request: pytest.FixtureRequest) -> int:
+    """What all random moments of this run derive from; VELA_FAULT_SEED repeats a run."""
+    seed = request.config.stash[SEED]
+    request.config.stash[FIGURES].insert(0, ("random moments", {"VELA_FAULT_SEED": seed}))
+    return seed
+
+
+@pytest.fixture
+def note(request: pytest.FixtureRequest) -> Note:
+    def add(scenario: str, **values: Any) -> None:
+        request.config.stash[FIGURES].append((scenario, values))
+
+    return add

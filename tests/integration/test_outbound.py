@@ -1,0 +1,271 @@
+"""Outgoing requests, against real servers on 127.0.0.1."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from broker.outbound import InvalidAnswer, JsonAnswer, Outbound, OutboundError, OutboundPolicy, OutboundRefused
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Site:
+    """A server whose answers are functions by path; `requests` are those that came."""
+
+    def __init__(self) -> None:
+        self.pages: dict[str, Handler] = {}
+        self.requests: list[tuple[str, dict[str, str], bytes]] = []
+        application = web.Application()
+        application.router.add_route("*", "/{path:.*}", self._answer)
+        self.server = TestServer(application)
+
+    async def _answer(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append((request.path, dict(request.headers), await request.read()))
+        return await self.pages[request.path](request)
+
+    def url(self, path: str, host: str = "127.0.0.1") -> str:
+        return f"http://{host}:{self.server.port}{path}"
+
+    def page(self, path: str, **answer: Any) -> str:
+        async def handler(_: web.Request) -> web.Response:
+            return web.Response(**answer)
+
+        self.pages[path] = handler
+        return self.url(path)
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    site = Site()
+    async with site.server:
+        yield site
+
+
+@pytest.fixture
+async def outbound() -> AsyncIterator[Outbound]:
+    outbound = Outbound(OutboundPolicy())
+    await outbound.start()
+    yield outbound
+    await outbound.close()
+
+
+async def get(outbound: Outbound, url: str, **limits: Any) -> JsonAnswer:
+    return await outbound.get_json(url, **{"max_bytes": 10_000, "timeout": 5.0, "max_redirects": 3, **limits})
+
+
+async def test_json_comes_decoded_with_its_headers_and_its_url(site: Site, outbound: Outbound):
+    site.page("/b", text='\ufeff{"a": 1}', content_type="application/ld+json", headers={"Cache-Control": "max-age=9"})
+    url = site.page("/a", status=302, headers={"Location": "b"})
+
+    document, headers, final = await get(outbound, url)
+
+    assert document == {"a": 1}
+    assert headers["cache-control"] == "max-age=9"
+    assert final == site.url("/b")
+    assert site.requests[0][1]["Accept"].startswith("application/ld+json, application/json")
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"{'a': 1}", b'{"a": NaN}', b"\xff"])
+async def test_what_is_not_json_is_an_invalid_answer(site: Site, outbound: Outbound, body: bytes):
+    with pytest.raises(InvalidAnswer):
+        await get(outbound, site.page("/", body=body, content_type="application/json"))
+
+
+@pytest.mark.parametrize("status", [201, 204, 304, 400, 404, 500])
+async def test_a_status_other_than_200_is_an_error(site: Site, outbound: Outbound, status: int):
+    with pytest.raises(OutboundError, match=f"it answered {status}"):
+        await get(outbound, site.page("/", status=status))
+
+
+async def test_an_answer_that_announces_too_many_bytes_is_not_read(site: Site, outbound: Outbound):
+    with pytest.raises(OutboundError, match="more than 100 bytes"):
+        await get(outbound, site.page("/", body=b" " * 101), max_bytes=100)
+
+
+async def test_an_answer_that_grows_too_large_is_given_up(site: Site, outbound: Outbound):
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while True:
+            await response.write(b" " * 1_000)
+
+    site.pages["/"] = endless
+
+    with pytest.raises(OutboundError, match="more than 10000 bytes"):
+        await get(outbound, site.url("/"))
+
+
+async def test_bytes_count_after_decompression(site: Site, outbound: Outbound):
+    body = gzip.compress(b"[" + b"1," * 50_000 + b"1]")
+    assert len(body) < 10_000
+
+    with pytest.raises(OutboundError, match="more than 10000 bytes"):
+        await get(outbound, site.page("/", body=body, headers={"Content-Encoding": "gzip"}))
+
+
+async def test_time_covers_all_redirects_together(site: Site, outbound: Outbound):
+    async def slow(request: web.Request) -> web.Response:
+        await asyncio.sleep(0.15)
+        return web.Response(status=302, headers={"Location": "/"})
+
+    site.pages["/"] = slow
+
+    with pytest.raises(OutboundError, match=r"no complete answer within 0\.3 s"):
+        await get(outbound, site.url("/"), timeout=0.3, max_redirects=10)
+
+
+async def test_only_so_many_redirects_are_followed(site: Site, outbound: Outbound):
+    for number in range(4):
+        site.page(f"/{number}", status=307, headers={"Location": f"/{number + 1}"})
+    site.page("/4", text="{}", content_type="application/json")
+
+    assert (await get(outbound, site.url("/1"))).document == {}
+    with pytest.raises(OutboundError, match="more than 3 redirects"):
+        await get(outbound, site.url("/0"))
+
+
+async def test_a_redirect_without_a_target_is_an_error(site: Site, outbound: Outbound):
+    with pytest.raises(OutboundError, match="without saying where to go"):
+        await get(outbound, site.page("/", status=302))
+
+
+@pytest.mark.parametrize(
+    "target", ["http://169.254.169.254/latest", "file:///etc/passwd", "//169.254.169.254/", "http://2852039166/"]
+)
+async def test_a_redirect_is_checked_like_a_first_request(site: Site, outbound: Outbound, target: str):
+    with pytest.raises(OutboundError) as error:
+        await get(outbound, site.page("/", status=302, headers={"Location": target}))
+
+    assert "not allowed" in str(error.value) or "usual form" in str(error.value) or "absolute" in str(error.value)
+    assert len(site.requests) == 1
+
+
+async def test_the_address_is_checked_to_which_a_name_resolves(site: Site):
+    outbound = Outbound(OutboundPolicy(deny=["127.0.0.0/8", "::1/128"]))
+    await outbound.start()
+    site.page("/", text="{}", content_type="application/json")
+
+    with pytest.raises(OutboundRefused, match="not allowed"):
+        await get(outbound, site.url("/", host="localhost"))
+    with pytest.raises(OutboundRefused, match="not allowed"):
+        await outbound.post(site.url("/", host="localhost"), b"", {}, 5.0)
+    assert site.requests == []
+    await outbound.close()
+
+
+async def test_a_host_that_is_allowed_is_reached_inside_a_denied_network(site: Site):
+    outbound = Outbound(OutboundPolicy(allow=["localhost"], deny=["0.0.0.0/0", "::/0"]))
+    await outbound.start()
+    site.page("/", text="{}", content_type="application/json")
+
+    assert (await get(outbound, site.url("/", host="localhost"))).document == {}
+    await outbound.close()
+
+
+async def test_credentials_in_a_url_do_not_follow_a_redirect_to_another_host(site: Site, outbound: Outbound):
+    site.page("/b", text="{}", content_type="application/json")
+    site.page("/a", status=302, headers={"Location": f"http://user:word@localhost:{site.server.port}/b"})
+
+    await get(outbound, f"http://me:secret@127.0.0.1:{site.server.port}/a")
+
+    assert ["Authorization" in headers for _, headers, _ in site.requests] == [True, False]
+
+
+async def test_a_page_may_name_its_json_ld_in_a_link(site: Site, outbound: Outbound):
+    site.page("/c.jsonld", text='{"@context": {}}', content_type="application/ld+json")
+    url = site.page(
+        "/",
+        text="<html>",
+        content_type="text/html",
+        headers={"Link": '<c.jsonld>; rel="alternate"; type="application/ld+json"'},
+    )
+
+    answer = await get(outbound, url)
+
+    assert answer.document == {"@context": {}}
+    assert answer.url == site.url("/c.jsonld")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://127.0.0.1:1/", "http://does-not-exist.invalid/", "http://exa mple/", "http://a:99999/"]
+)
+async def test_what_cannot_be_reached_is_an_error(outbound: Outbound, url: str):
+    with pytest.raises(OutboundError):
+        await get(outbound, url)
+    with pytest.raises(OutboundError):
+        await outbound.post(url, b"", {}, 5.0)
+
+
+@pytest.mark.parametrize("status", [200, 204, 302, 404, 503])
+async def test_a_post_returns_the_status(site: Site, outbound: Outbound, status: int):
+    url = site.page("/", status=status, headers={"Location": "/elsewhere"}, body=b"" if status == 204 else b"thanks")
+
+    assert await outbound.post(url, b"body", {"Content-Type": "application/json", "X-Key": "k"}, 5.0) == status
+
+    [(path, headers, body)] = site.requests
+    assert (path, headers["Content-Type"], headers["X-Key"], body) == ("/", "application/json", "k", b"body")
+
+
+async def test_a_large_body_is_posted_whole(site: Site, outbound: Outbound):
+    site.server.app._client_max_size = 10_000_000
+    body = bytes(range(256)) * 10_000
+
+    assert await outbound.post(site.page("/"), body, {"Content-Type": "application/json"}, 5.0) == 200
+
+    [(_, headers, received)] = site.requests
+    assert received == body
+    assert headers["Content-Length"] == str(len(body))
+
+
+async def test_connections_are_used_again(site: Site, outbound: Outbound):
+    peers = set()
+
+    async def handler(request: web.Request) -> web.Response:
+        peers.add(request.transport.get_extra_info("peername"))
+        return web.Response(text="x" * 1_000)
+
+    site.pages["/"] = handler
+
+    for _ in range(5):
+        await outbound.post(site.url("/"), b"", {}, 5.0)
+
+    assert len(peers) == 1
+
+
+async def test_an_endless_answer_to_a_post_is_dropped(site: Site, outbound: Outbound):
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(status=202)
+        await response.prepare(request)
+        while True:
+            await response.write(b" " * 10_000)
+
+    site.pages["/"] = endless
+
+    assert await outbound.post(site.url("/"), b"", {}, 5.0) == 202
+
+
+async def test_a_post_that_gets_no_answer_in_time_is_an_error(site: Site, outbound: Outbound):
+    async def silent(_: web.Request) -> web.Response:
+        await asyncio.sleep(30)
+        return web.Response()
+
+    site.pages["/"] = silent
+
+    with pytest.raises(OutboundError, match=r"no answer within 0\.2 s"):
+        await outbound.post(site.url("/"), b"", {}, 0.2)
+
+
+async def test_nothing_is_sent_before_the_start_and_after_the_close():
+    outbound = Outbound(OutboundPolicy())
+    with pytest.raises(OutboundError, match="not started"):
+        await get(outbound, "http://127.0.0.1/")
+    await outbound.start()
+    await outbound.close()
+    await outbound.close()
+    with pytest.raises(OutboundError, match="not started"):
+        await outbound.post("http://127.0.0.1/", b"", {}, 5.0)
