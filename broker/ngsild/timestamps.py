@@ -19,30 +19,28 @@ def now_text() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")[:-6] + "Z"
 
 
-def parse_timestamp(text: object, *, pointer: str | None = None) -> str:
-    """`text` with a decimal point instead of a comma; BadRequestData if it is no DateTime of clause 4.6.3."""
+def read_timestamp(text: object) -> str | None:
+    """`text` with a decimal point instead of a comma; None if it is no DateTime of clause 4.6.3."""
     match = _DATE_TIME.fullmatch(text) if isinstance(text, str) else None
-    if match is not None:
-        normalised = match.string.replace(",", ".")
-        try:
-            datetime.fromisoformat(normalised)
-        except ValueError:
-            pass
-        else:
-            return normalised
-    raise BadRequestData(
-        f"{text!r} is not a DateTime: expected UTC as YYYY-MM-DDThh:mm:ssZ with up to six decimals of a second.",
-        pointer=pointer,
-    )
-
-
-def is_timestamp(text: str) -> bool:
-    """Whether `text` is a DateTime of clause 4.6.3."""
+    if match is None:
+        return None
+    normalised = match.string.replace(",", ".")
     try:
-        parse_timestamp(text)
-    except BadRequestData:
-        return False
-    return True
+        datetime.fromisoformat(normalised)
+    except ValueError:
+        return None
+    return normalised
+
+
+def parse_timestamp(text: object, *, pointer: str | None = None) -> str:
+    """As `read_timestamp`, but BadRequestData if it is no DateTime."""
+    timestamp = read_timestamp(text)
+    if timestamp is None:
+        raise BadRequestData(
+            f"{text!r} is not a DateTime: expected UTC as YYYY-MM-DDThh:mm:ssZ with up to six decimals of a second.",
+            pointer=pointer,
+        )
+    return timestamp
 
 
 def microseconds(text: str) -> int:

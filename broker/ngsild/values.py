@@ -12,7 +12,7 @@ from broker.ngsild.model import NGSI_LD_NULL, decode_key, encode_key
 MAX_DEPTH = 150
 """Levels of nesting of a stored entity, the entity itself being level 1 (MongoDB allows 200 in a whole command)."""
 
-_INT64_MIN, _INT64_MAX = -(2**63), 2**63 - 1
+INT64_MIN, INT64_MAX = -(2**63), 2**63 - 1
 _PLAIN = (float, bool)
 
 
@@ -34,7 +34,7 @@ def encode_value(value: Any, depth: int, pointer: str, *, allow_null: bool = Fal
     if kind in _PLAIN or value is None:
         return value
     if kind is int:
-        if not _INT64_MIN <= value <= _INT64_MAX:
+        if not INT64_MIN <= value <= INT64_MAX:
             raise BadRequestData(
                 f"The integer {value} does not fit into 64 bits; send it as a string or as a floating point number.",
                 pointer=pointer,

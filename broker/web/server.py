@@ -46,7 +46,12 @@ class Dispatcher:
 
     async def __call__(self, request: web.BaseRequest) -> web.Response:
         """Serve one request."""
-        response = await self._serve(request)
+        found = self._find(request)
+        if isinstance(found, web.Response):
+            response = found
+        else:
+            handle, variables = found
+            response = await handle(request, variables)
         tenant = request.headers.get(TENANT)
         if tenant:
             response.headers[TENANT] = tenant
@@ -54,32 +59,33 @@ class Dispatcher:
             self._cors.add_headers(request, response)
         return response
 
-    async def _serve(self, request: web.BaseRequest) -> web.Response:
+    def _find(self, request: web.BaseRequest) -> tuple[Handle, dict[str, str]] | web.Response:
+        """The endpoint of a request and the variables of its path, or the answer if there is none."""
         target = request.raw_path
         if target[:1] != "/":
             target = request.rel_url.raw_path
         path = target.partition("?")[0]
-        if path[-1:] == "/":
-            path = path[:-1]
+        segments = path.removesuffix("/").split("/")
+        if "%" in path:
+            try:
+                segments = [unquote(segment, errors="strict") for segment in segments]
+            except UnicodeDecodeError:
+                return problem(InvalidRequest(f"The path {path!r:.300} is not UTF-8 after percent-decoding."))
         node = self._root
         variables: dict[str, str] = {}
-        try:
-            for segment in path.split("/")[1:]:
-                name = unquote(segment, errors="strict") if "%" in segment else segment
-                following = node.fixed.get(name)
+        for segment in segments[1:]:
+            following = node.fixed.get(segment)
+            if following is None:
+                following = node.variable
                 if following is None:
-                    following = node.variable
-                    if following is None:
-                        return problem(ResourceNotFound(f"The path {path!r:.300} does not exist."))
-                    if not name:
-                        return problem(BadRequestData(f"The {following.name} in the path {path!r:.300} is empty."))
-                    variables[following.name] = name
-                node = following
-        except UnicodeDecodeError:
-            return problem(InvalidRequest(f"The path {path!r:.300} is not UTF-8 after percent-decoding."))
+                    return problem(ResourceNotFound(f"The path {path!r:.300} does not exist."))
+                if not segment:
+                    return problem(BadRequestData(f"The {following.name} in the path {path!r:.300} is empty."))
+                variables[following.name] = segment
+            node = following
         handle = node.methods.get(request.method)
         if handle is not None:
-            return await handle(request, variables)
+            return handle, variables
         if not node.methods:
             return problem(ResourceNotFound(f"The path {path!r:.300} does not exist."))
         return _other_method(request.method, path, sorted(node.methods))

@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from broker.ngsild.attributes import Nulls, is_deletion, read_attributes
+from broker.ngsild.attributes import Nulls, _read_measurement, is_deletion, read_attributes, read_instance
 from broker.ngsild.errors import BadRequestData
 from broker.ngsild.model import NGSI_LD_BASE, VALUE_MEMBERS
 from tests.unit.ngsild.samples import (
@@ -371,3 +373,21 @@ class TestNulls:
     )
     def test_a_null_among_others_is_refused(self, raw: dict[str, Any], pointer: str, nulls: Nulls) -> None:
         assert_refused(raw, pointer, nulls=nulls)
+
+
+@given(
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(["Property", "Relationship", "Propert"])},
+        optional={
+            "value": st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=5)
+            | st.just(NULL) | st.just([1]),
+            "observedAt": st.sampled_from(["2020-09-16T00:00:01Z", "2020-09-16T00:00:01,5Z", "yesterday", 5]),
+            "unitCode": st.just("CEL"),
+        },
+    )
+)  # fmt: skip
+def test_a_measurement_read_at_once_is_what_reading_in_full_gives(raw: dict[str, Any]):
+    quick = _read_measurement(raw)
+
+    if quick is not None:
+        assert quick == read_instance(raw, core())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.ngsild.errors import BadRequestData
-from broker.ngsild.timestamps import is_timestamp, microseconds, now_text, parse_timestamp, to_datetime
+from broker.ngsild.timestamps import microseconds, now_text, parse_timestamp, read_timestamp, to_datetime
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ from broker.ngsild.timestamps import is_timestamp, microseconds, now_text, parse
 )
 def test_a_date_time_in_utc_stays_the_text_it_is(text: str) -> None:
     assert parse_timestamp(text) == text
-    assert is_timestamp(text)
+    assert read_timestamp(text) == text
 
 
 def test_a_decimal_comma_becomes_a_point() -> None:
