@@ -52,14 +52,14 @@ class EntityQuery:
         if self.types is not None:
             parts.append(types_filter(self.types))
         if self.attributes:
-            parts.append({"$or": [{f"attributes.{key}": {"$exists": True}} for key in self.attributes]})
+            parts.append({"$or": [{f"state.attributes.{key}": {"$exists": True}} for key in self.attributes]})
         if self.q is not None:
             parts.append(q_filter(self.q))
         if self.geo is not None:
             parts.append(geo_filter(self.geo, candidates=True))
         if self.scope is not None:
             parts.append(scope_filter(self.scope))
-        parts.append({"expires": {"$not": {"$lte": datetime.now(UTC)}}})
+        parts.append({"state.expires": {"$not": {"$lte": datetime.now(UTC)}}})
         return {"$and": parts}
 
     def _named_attributes(self) -> set[str]:

@@ -1,8 +1,9 @@
 """The `entities` collection: current state, one document per entity, one collection per tenant.
 
-A document is the stored form of `ngsild/model.py` plus two members that only indexes read: `location`, the default
-geo-property as plain GeoJSON, and `expires`, the expiry of the entity as a date. They are derived on the way in and
-dropped on the way out.
+A document is `{"_id": the entity's URI, "state": [the rest]}`. The rest is the stored form of `ngsild/model.py` plus
+two members that only indexes read: `location`, the default geo-property as plain GeoJSON, and `expires`, the expiry of
+the entity as a date. They are derived on the way in and dropped on the way out. `state` is an array of one, so that an
+update can require a version of it in an array filter (docs/adr/0004).
 """
 
 import asyncio
@@ -127,10 +128,10 @@ class EntityStore:
         """
         database = await self._tenants.database(tenant)
         with storage_errors():
-            document = await database[COLLECTION].find_one({"_id": entity_id}, {"writers": 1})
+            document = await database[COLLECTION].find_one({"_id": entity_id}, {"state.writers": 1})
         if document is None:
             return True
-        writers: dict[str, int] = document["writers"]
+        writers: dict[str, int] = document["state"][0]["writers"]
         return writers[process] >= commit if process in writers else len(writers) >= WRITERS_KEPT
 
     async def write(self, tenant: str, writes: Writes) -> WriteReport:
@@ -183,7 +184,9 @@ class EntityStore:
             if found["code"] != _DUPLICATE_KEY and not isinstance(reason, Unavailable):
                 refused[ids[found["index"]]] = reason
         report.refused.update(refused)
-        if answer["n"] + len(refused) != len(ids):
+        # A statement of an update finds its entity by id alone; if the version differs it changes nothing.
+        landed = answer["nModified"] if name == "update" else answer["n"]
+        if landed + len(refused) != len(ids):
             report.uncertain.extend(one for one in ids if one not in refused)
 
     async def barrier(self, tenant: str) -> None:
@@ -202,20 +205,21 @@ class EntityStore:
 
 def as_document(entity: Entity) -> dict[str, Any]:
     """The entity with the members that indexes read."""
-    document = dict(entity)
+    state = {name: value for name, value in entity.items() if name != "_id"}
     location = location_copy(entity)
     if location is not None:
-        document["location"] = location
+        state["location"] = location
     if "expiresAt" in entity:
-        document["expires"] = to_datetime(entity["expiresAt"])
-    return document
+        state["expires"] = to_datetime(entity["expiresAt"])
+    return {"_id": entity["_id"], "state": [state]}
 
 
 def as_entity(document: dict[str, Any]) -> Entity:
     """The entity of a document: without the members that only indexes read."""
+    state = document["state"][0]
     for name in _INDEX_ONLY:
-        document.pop(name, None)
-    return document
+        state.pop(name, None)
+    return {"_id": document["_id"], **state}
 
 
 def location_copy(entity: Entity) -> dict[str, Any] | None:

@@ -1,8 +1,9 @@
 """From the syntax trees of the query languages to MongoDB filters over the stored form.
 
 `q_filter` and the predicate of `broker.ngsild.query.predicate` select the same entities; its docstring gives the
-semantics. Each step of a path is an `$elemMatch` over instances; which member of an instance holds the value, depends
-on its type. A wildcard index on "attributes.<key>.$**" covers them all. What finds cannot express, the values of a
+semantics. A document keeps its entity in `state`, an array of one (`entities.py`). Each step of a path is an
+`$elemMatch` over instances; which member of an instance holds the value, depends on its type. A wildcard index on
+"state.attributes.<key>.$**" covers them all. What finds cannot express, the values of a
 languageMap whatever their languages, is an `$expr` over the entities whose attribute is a LanguageProperty.
 """
 
@@ -74,7 +75,7 @@ def _any_of(conditions: Sequence[Filter]) -> Filter:
 def _over(path: Path, condition: Filter) -> Filter:
     for name in reversed(path.names):
         condition = {f"attributes.{name}": {"$elemMatch": condition} if condition else _EXISTS}
-    return condition
+    return {"state": {"$elemMatch": condition}}
 
 
 def _existence(path: Path) -> Filter:
@@ -217,9 +218,9 @@ def _relative(operator: Operator, moment: Temporal) -> _Operators:
 def types_filter(selection: TypeSelection) -> Filter:
     """The filter of an expanded type selection (clause 4.17)."""
     single = [names[0] for names in selection.alternatives if len(names) == 1]
-    found: list[Filter] = [{"types": {"$all": list(names)}} for names in selection.alternatives if len(names) > 1]
+    found: list[Filter] = [{"state.types": {"$all": list(names)}} for names in selection.alternatives if len(names) > 1]
     if single:
-        found.insert(0, {"types": single[0] if len(single) == 1 else {"$in": single}})
+        found.insert(0, {"state.types": single[0] if len(single) == 1 else {"$in": single}})
     return {} if selection.everything else _any_of(found)
 
 
@@ -234,13 +235,14 @@ def scope_filter(query: ScopeQuery) -> Filter:
 
 def _in_scope(levels: tuple[str, ...], *, subtree: bool) -> Filter:
     if not levels:
-        return {"scopes.0": _EXISTS}
+        return {"state.scopes.0": _EXISTS}
     if "+" not in levels and not subtree:
         path = "/".join(levels)
-        return {"scopes": {"$in": [f"/{path}", path]}}
+        return {"state.scopes": {"$in": [f"/{path}", path]}}
     pattern = "/".join("[^/]+" if level == "+" else level for level in levels)
     end = r"(?:/|\z)" if subtree else r"\z"
-    return {"$or": [{"scopes": {"$regex": f"^/{pattern}{end}"}}, {"scopes": {"$regex": f"^{pattern}{end}"}}]}
+    patterns = (f"^/{pattern}{end}", f"^{pattern}{end}")
+    return {"$or": [{"state.scopes": {"$regex": one}} for one in patterns]}
 
 
 def ids_filter(ids: Iterable[str] = (), id_pattern: str | None = None) -> Filter:

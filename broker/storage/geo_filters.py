@@ -53,8 +53,9 @@ def geo_filter(query: GeoQuery, *, candidates: bool = False) -> Filter:
             "use within, intersects or disjoint with an area, or any but overlaps with a Point."
         )
     if query.attribute == LOCATION:
-        return _condition(query, "location")
-    return {f"attributes.{query.attribute}": {"$elemMatch": {"type": "GeoProperty", **_condition(query, "value")}}}
+        return _condition(query, "state.location")
+    matching = {"$elemMatch": {"type": "GeoProperty", **_condition(query, "value")}}
+    return {f"state.attributes.{query.attribute}": matching}
 
 
 def _condition(query: GeoQuery, name: str) -> Filter:

@@ -17,7 +17,7 @@ def in_any_language(node: Comparison | Match) -> dict[str, Any] | None:
     """The filter for entities with a LanguageProperty that meets the term in any language; None if none can."""
     names = node.path.names
     dotted = "".join(f"attributes.{name}." for name in names)
-    guard = {f"{dotted}type": "LanguageProperty"}
+    guard = {f"state.{dotted}type": "LanguageProperty"}
     test = _test(node)
     if test is None:
         if isinstance(node, Comparison) and node.operator is Operator.UNEQUAL:
@@ -31,16 +31,16 @@ def in_any_language(node: Comparison | Match) -> dict[str, Any] | None:
         met = {"$not": [met]}
     met = {"$and": [{"$eq": [f"{leaf}.type", "LanguageProperty"]}, met]}
     for depth in range(len(names) - 1, -1, -1):
-        holder = f"$$at{depth - 1}" if depth else "$$ROOT"
+        holder = f"$$at{depth - 1}" if depth else "$$entity"
         instances = {"$ifNull": [f"{holder}.attributes.{names[depth]}", _EMPTY]}
         met = {"$anyElementTrue": [{"$map": {"input": instances, "as": f"at{depth}", "in": met}}]}
-    return {**guard, "$expr": met}
+    return {**guard, "$expr": {"$let": {"vars": {"entity": {"$first": "$state"}}, "in": met}}}
 
 
 def _over(names: tuple[str, ...], condition: dict[str, Any]) -> dict[str, Any]:
     for name in reversed(names):
         condition = {f"attributes.{name}": {"$elemMatch": condition}}
-    return condition
+    return {"state": {"$elemMatch": condition}}
 
 
 def _texts(instance: str) -> dict[str, Any]:

@@ -18,9 +18,9 @@ _LONGEST_DATABASE_NAME = 63
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,256}")
 
 ENTITY_INDEXES = [
-    IndexModel([("types", ASCENDING), ("_id", ASCENDING)], name="types"),
-    IndexModel([("location", GEOSPHERE)], name="location"),
-    IndexModel([("expires", ASCENDING)], name="expires", expireAfterSeconds=0, sparse=True),
+    IndexModel([("state.types", ASCENDING), ("_id", ASCENDING)], name="types"),
+    IndexModel([("state.location", GEOSPHERE)], name="location"),
+    IndexModel([("state.expires", ASCENDING)], name="expires", expireAfterSeconds=0, sparse=True),
 ]
 
 

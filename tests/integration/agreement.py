@@ -27,7 +27,7 @@ def indexed_collection(mongo_uri: str, database_name: str) -> Iterator[Documents
     client: MongoClient[dict[str, Any]]
     with MongoClient(mongo_uri) as client:
         collection = client[database_name]["entities"]
-        collection.create_index([("location", "2dsphere")])
+        collection.create_index([("state.location", "2dsphere")])
         yield collection
 
 
@@ -35,7 +35,15 @@ def indexed_collection(mongo_uri: str, database_name: str) -> Iterator[Documents
 def holding(documents: Documents, entities: list[Entity]) -> Iterator[None]:
     """The collection holds exactly these entities, with the copy of the location that the index reads."""
     documents.delete_many({})
-    documents.insert_many([{**one, **location_of(one)} for one in entities])
+    documents.insert_many(
+        [
+            {
+                "_id": one["_id"],
+                "state": [{name: value for name, value in one.items() if name != "_id"} | location_of(one)],
+            }
+            for one in entities
+        ]
+    )
     yield
 
 

@@ -74,7 +74,7 @@ def delete(number: int = 1) -> tuple[str, Mutation]:
 
 
 def versions(writes: Writes) -> list[int]:
-    return [statement["q"]["version"] for statement in writes.updates]
+    return [statement["arrayFilters"][0]["s.version"] for statement in writes.updates]
 
 
 class TestOrderAndGroups:

@@ -314,12 +314,14 @@ def test_a_wildcard_index_on_an_attribute_serves_its_comparisons(documents: Docu
     documents.insert_many(
         [
             {
-                **short_entity(a=instance(number, observedAt=f"2026-01-31T12:{number // 60:02}:{number % 60:02}Z")),
                 "_id": str(number),
+                "state": [
+                    short_entity(a=instance(number, observedAt=f"2026-01-31T12:{number // 60:02}:{number % 60:02}Z"))
+                ],
             }
             for number in range(3000)
         ]
     )
-    documents.create_index([(f"attributes.{CORE.key('a')}.$**", 1)])
+    documents.create_index([(f"state.attributes.{CORE.key('a')}.$**", 1)])
     plan = documents.find(q_filter(read_q(text))).explain()
     assert plan["executionStats"]["totalDocsExamined"] < 100

@@ -140,7 +140,7 @@ class Process:
     async def land(self, entity_id: str) -> None:
         """Store the entity as it is after the last commit of this process."""
         await self._mongo.database(self._mongo.name)["entities"].update_one(
-            {"_id": entity_id}, {"$set": {f"writers.{self.name}": self._commits}}, upsert=True
+            {"_id": entity_id}, {"$set": {"state": [{"writers": {self.name: self._commits}}]}}, upsert=True
         )
 
     async def commit(self, entity_id: str, value: int) -> None:

@@ -26,6 +26,7 @@ from tests.unit.ngsild.strategies import INTEGERS, NAMES, SCOPES, TYPES, attribu
 
 PROCESS = "p1"
 LOCATION_NAME = "location"
+WHERE_VERSION_MATCHES = "state.$[s]."
 
 
 def stored(created: Entity, version: int = 7, **writers: int) -> Entity:
@@ -42,20 +43,34 @@ def executed(document: dict[str, Any], update: dict[str, Any]) -> dict[str, Any]
     if not any(name.startswith("$") for name in update):
         return update
     result = copy.deepcopy(document)
+    state = result["state"][0]
     for path, value in update.get("$set", {}).items():
-        place, name = _place(result, path)
+        place, name = _place(state, path)
         place[name] = copy.deepcopy(value)
     for path in update.get("$unset", {}):
-        place, name = _place(result, path)
+        place, name = _place(state, path)
         place.pop(name, None)
     return result
 
 
 def _place(document: dict[str, Any], path: str) -> tuple[dict[str, Any], str]:
-    *parents, name = path.split(".")
+    assert path.startswith(WHERE_VERSION_MATCHES)
+    *parents, name = path.removeprefix(WHERE_VERSION_MATCHES).split(".")
     for parent in parents:
         document = document[parent]
     return document, name
+
+
+def required_version(statement: dict[str, Any]) -> int:
+    """The version that the entity must have for the statement to change it."""
+    filters = statement.get("arrayFilters")
+    version: int = filters[0]["s.version"] if filters else statement["q"]["state.version"]
+    return version
+
+
+def state_of(one: Entity) -> dict[str, Any]:
+    state: dict[str, Any] = as_document(one)["state"][0]
+    return state
 
 
 FRAGMENTS = st.tuples(
@@ -107,7 +122,7 @@ def test_the_statement_does_what_the_mutations_did(
     assert before == kept
     assert new == {**after, "version": 8, "writers": {PROCESS: 5}}
     (statement,) = writes.updates
-    assert statement["q"] == {"_id": before["_id"], "version": 7}
+    assert required_version(statement) == 7
     assert executed(as_document(before), statement["u"]) == as_document(new)
     assert as_entity(executed(as_document(before), statement["u"])) == new
 
@@ -117,10 +132,8 @@ def test_only_what_changed_is_written() -> None:
     after, _ = UpdateAttributes(ID, fragment({"a": 5}))(before, NOW)
     writes, _ = planned(before, after)
     assert set(writes.updates[0]["u"]["$set"]) == {
-        f"attributes.{key('a')}",
-        "modifiedAt",
-        "version",
-        f"writers.{PROCESS}",
+        WHERE_VERSION_MATCHES + name
+        for name in (f"attributes.{key('a')}", "modifiedAt", "version", f"writers.{PROCESS}")
     }
     assert set(writes.updates[0]["u"]) == {"$set"}
     assert writes.updated == [ID]
@@ -132,17 +145,17 @@ def test_the_location_is_copied_for_the_index() -> None:
     moved = {"type": "Point", "coordinates": [1, 2, 300]}
     after, _ = UpdateAttributes(ID, fragment({"location": moved}))(before, NOW)
     update = planned(before, after)[0].updates[0]["u"]
-    assert update["$set"]["location"] == {"type": "Point", "coordinates": [1, 2]}
+    assert update["$set"][WHERE_VERSION_MATCHES + "location"] == {"type": "Point", "coordinates": [1, 2]}
     gone, _ = UpdateAttributes(ID, fragment({"location": NULL}))(stored(after), NOW)
-    assert "location" in planned(stored(after), gone)[0].updates[0]["u"]["$unset"]
+    assert WHERE_VERSION_MATCHES + "location" in planned(stored(after), gone)[0].updates[0]["u"]["$unset"]
 
 
 def test_only_the_default_instance_that_is_a_geo_property_is_copied() -> None:
     assert LOCATION.endswith("location")
-    assert "location" not in as_document(entity(location={"type": "Property", "value": POINT}))
-    assert "location" not in as_document(entity(location={"value": POINT, "datasetId": "urn:d:1"}))
-    assert "location" not in as_document(entity(observationSpace=POINT))
-    assert as_document(entity({NGSI_LD_BASE + "location": POINT}))["location"] == POINT
+    assert "location" not in state_of(entity(location={"type": "Property", "value": POINT}))
+    assert "location" not in state_of(entity(location={"value": POINT, "datasetId": "urn:d:1"}))
+    assert "location" not in state_of(entity(observationSpace=POINT))
+    assert state_of(entity({NGSI_LD_BASE + "location": POINT}))["location"] == POINT
 
 
 def test_a_new_entity_is_inserted_with_a_version_that_no_entity_had_before() -> None:
@@ -160,7 +173,7 @@ def test_an_entity_that_is_gone_is_deleted_in_the_version_that_was_read() -> Non
     after, _ = DeleteEntity(ID)(before, NOW)
     writes, new = planned(before, after)
     assert new is None
-    assert writes.deletes == [{"q": {"_id": ID, "version": 7}, "limit": 1}]
+    assert writes.deletes == [{"q": {"_id": ID, "state.version": 7}, "limit": 1}]
     assert writes.deleted == [ID]
 
 
@@ -171,15 +184,15 @@ def test_an_entity_created_in_place_of_an_expired_one_replaces_its_document() ->
     (statement,) = writes.updates
     assert new is not None
     assert statement["u"] == as_document(new)
-    assert statement["q"]["version"] == 7
-    assert "expiresAt" not in statement["u"]
-    assert "expires" not in statement["u"]
+    assert required_version(statement) == 7
+    assert "expiresAt" not in statement["u"]["state"][0]
+    assert "expires" not in statement["u"]["state"][0]
 
 
 def test_an_expiry_becomes_a_date_for_the_index() -> None:
     before = stored(entity(a=1))
     after, _ = UpdateAttributes(ID, fragment({"expiresAt": "2090-01-01T00:00:00Z"}))(before, NOW)
-    assert planned(before, after)[0].updates[0]["u"]["expires"].year == 2090
+    assert planned(before, after)[0].updates[0]["u"]["state"][0]["expires"].year == 2090
 
 
 class TestWriters:
@@ -188,7 +201,7 @@ class TestWriters:
         writes = Writes()
         new = add_statement(writes, before, after, process, commit)
         assert new is not None
-        found = executed(as_document(before), writes.updates[0]["u"])
+        found = executed(as_document(before), writes.updates[0]["u"])["state"][0]
         assert found["writers"] == new["writers"]
         assert list(found["writers"]) == list(new["writers"])
         return new
@@ -210,4 +223,4 @@ class TestWriters:
     def test_a_process_that_goes_on_writing_sends_one_number(self) -> None:
         before = stored(entity(a=1), p2=4, p1=3)
         after, _ = UpdateAttributes(ID, fragment({"a": 5}))(before, NOW)
-        assert planned(before, after)[0].updates[0]["u"]["$set"][f"writers.{PROCESS}"] == 5
+        assert planned(before, after)[0].updates[0]["u"]["$set"][f"{WHERE_VERSION_MATCHES}writers.{PROCESS}"] == 5
