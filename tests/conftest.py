@@ -12,12 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import hypothesis
 import pytest
 from pymongo import MongoClient
 
 from broker.local import LocalBroker, free_port
 from broker.settings import Settings
 from broker.storage.embedded import EmbeddedMongo
+
+# The same random examples at every run, so that a failure is one of the change at hand; "thorough" tries new ones.
+hypothesis.settings.register_profile("repeatable", derandomize=True)
+hypothesis.settings.register_profile("thorough", derandomize=False)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "repeatable")
 
 
 @dataclass(slots=True)

@@ -18,10 +18,11 @@ from typing import Any, Protocol
 
 from broker.ngsild.errors import BadRequestData
 from broker.ngsild.geometry import looks_like_geometry, read_geometry
+from broker.ngsild.measurements import read_measurement
 from broker.ngsild.model import NGSI_LD_NULL, VALUE_MEMBERS, Attributes, Instance
 from broker.ngsild.names import NOT_ATTRIBUTE_KEYS, NOT_ATTRIBUTES, SYSTEM_MEMBERS, check_language_tag, check_uri
-from broker.ngsild.timestamps import parse_timestamp, read_timestamp
-from broker.ngsild.values import INT64_MAX, INT64_MIN, MAX_DEPTH, encode_value
+from broker.ngsild.timestamps import parse_timestamp
+from broker.ngsild.values import MAX_DEPTH, encode_value
 
 INSTANCE_DEPTH = 4
 """Nesting level of an instance in a stored entity: entity, attributes, list, instance."""
@@ -130,7 +131,7 @@ def read_attributes(
             continue
         reserved = name in NOT_ATTRIBUTES
         key = terms.key(name) if not reserved else ""
-        measurement = _read_measurement(raw) if type(raw) is dict else None
+        measurement = read_measurement(raw) if type(raw) is dict else None
         if measurement is not None and key and key not in NOT_ATTRIBUTE_KEYS and key not in attributes:
             attributes[key] = [measurement]
             continue
@@ -145,28 +146,6 @@ def read_attributes(
             )
         attributes[key] = read_attribute(name, raw, terms, depth=depth, pointer=at, nulls=nulls)
     return attributes
-
-
-def _read_measurement(raw: dict[str, Any]) -> Instance | None:
-    """What most updates consist of, read at once: a Property with a number, a text or a boolean, perhaps observedAt.
-
-    None for everything else, and for whatever is wrong: that is read in full, member by member.
-    """
-    if raw.get("type") != "Property":
-        return None
-    value: Any = raw.get("value")
-    kind = type(value)
-    if kind is int:
-        if not INT64_MIN <= value <= INT64_MAX:
-            return None
-    elif (kind is not str or value == NGSI_LD_NULL) and kind is not float and kind is not bool:
-        return None
-    if len(raw) == 2:
-        return {"type": "Property", "value": value}
-    observed_at = read_timestamp(raw.get("observedAt"))
-    if len(raw) != 3 or observed_at is None:
-        return None
-    return {"type": "Property", "value": value, "observedAt": observed_at}
 
 
 def read_instance(

@@ -54,7 +54,7 @@ class GeoQuery:
     shape: BaseGeometry = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        geometry = shape(self.reference)
+        geometry = shape(index_copy(self.reference))
         shapely.prepare(geometry)
         object.__setattr__(self, "shape", geometry)
 
@@ -142,7 +142,7 @@ def _holds(query: GeoQuery, value: dict[str, Any]) -> bool:
     kind = query.reference["type"]
     if value["type"] != kind and (query.relation is Relation.EQUALS or (query.relation, kind) == _WITHIN_A_POINT):
         return False
-    target = shape(value)
+    target = shape(index_copy(value))
     match query.relation:
         case Relation.WITHIN:
             return bool(query.shape.contains(target))
@@ -161,4 +161,4 @@ def _holds(query: GeoQuery, value: dict[str, Any]) -> bool:
 def _metres(query: GeoQuery, value: dict[str, Any]) -> float:
     if value["type"] == "Point" == query.reference["type"]:
         return point_distance(*value["coordinates"][:2], *query.reference["coordinates"])
-    return distance(shape(value), query.shape)
+    return distance(shape(index_copy(value)), query.shape)

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.ngsild.attributes import Nulls, _read_measurement, is_deletion, read_attributes, read_instance
+from broker.ngsild.attributes import Nulls, is_deletion, read_attributes, read_instance
 from broker.ngsild.errors import BadRequestData
+from broker.ngsild.measurements import read_measurement
 from broker.ngsild.model import NGSI_LD_BASE, VALUE_MEMBERS
 from tests.unit.ngsild.samples import (
     DATASET,
@@ -387,7 +388,7 @@ class TestNulls:
     )
 )  # fmt: skip
 def test_a_measurement_read_at_once_is_what_reading_in_full_gives(raw: dict[str, Any]):
-    quick = _read_measurement(raw)
+    quick = read_measurement(raw)
 
     if quick is not None:
         assert quick == read_instance(raw, core())

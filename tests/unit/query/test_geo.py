@@ -183,3 +183,11 @@ def test_what_mongodb_cannot_decide_is_refused_unless_candidates_are_asked_for(
     else:
         with pytest.raises(NotYetImplemented, match=f"georel={query.relation} with a {kind}"):
             geo_filter(query)
+
+
+def test_a_geometry_whose_positions_have_altitudes_or_not_is_compared_on_the_ground():
+    line = {"type": "LineString", "coordinates": [[0.0, 0.0], [1.0, 1.0, 250.0]]}
+    stored = {"_id": "urn:e:1", "attributes": {LOCATION: [{"type": "GeoProperty", "value": line}]}}
+
+    assert matches(parse_geo("near;maxDistance==10", "MultiPoint", "[[0.0,0.0]]"), stored)
+    assert matches(parse_geo("intersects", "Point", "[0.0,0.0]"), stored)
