@@ -155,7 +155,7 @@ class Metrics:
         self.group_size = Histogram(
             "vela_commit_group_size", "Updates in one committed group.", buckets=SIZES, registry=registry
         )
-        self.mutations = Counter("vela_mutations", "Updates submitted to the committer.", registry=registry)
+        self.mutations = Counter("vela_mutations", "Updates committed.", registry=registry)
         self.version_conflicts = Counter(
             "vela_version_conflicts", "Entity writes repeated because another process wrote first.", registry=registry
         )
@@ -172,9 +172,6 @@ class Metrics:
         )
         self.schema_violations = Counter(
             "vela_schema_violations", "Updates that break the schema of their type.", ("type",), registry=registry
-        )
-        self.context_downloads = Counter(
-            "vela_context_downloads", "Downloads of an @context, by result.", ("result",), registry=registry
         )
 
     def exposition(self) -> bytes:

@@ -43,8 +43,6 @@ def add_statement(
 def _writers(stored: dict[str, int], process: str, commit: int) -> dict[str, int]:
     if next(reversed(stored), None) == process:
         return {**stored, process: commit}
-    if next(reversed(stored), None) == process:
-        return {**stored, process: commit}
     others = [(name, number) for name, number in stored.items() if name != process]
     return dict([*others[-WRITERS_KEPT + 1 :], (process, commit)])
 

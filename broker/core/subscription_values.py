@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from broker.ngsild.errors import BadRequestData
-from broker.ngsild.model import NGSI_LD_BASE
 from broker.ngsild.names import check_uri
 from broker.ngsild.query.types import parse_types
 from broker.notify.matching import TRIGGERS
 
-_LOCATION = NGSI_LD_BASE + "location"
 _GEO_MEMBERS = frozenset({"georel", "geometry", "coordinates", "geoproperty"})
 _SELECTOR_MEMBERS = frozenset({"type", "id", "idPattern", "@type", "@id"})
 

@@ -9,7 +9,6 @@ from broker.ngsild.errors import BadRequestData, NotAcceptable, UnsupportedMedia
 
 JSON = "application/json"
 JSON_LD = "application/ld+json"
-GEO_JSON = "application/geo+json"
 MERGE_PATCH = "application/merge-patch+json"
 
 TENANT = istr("NGSILD-Tenant")

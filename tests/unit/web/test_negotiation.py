@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from broker.ngsild.errors import BadRequestData, NgsiLdError, NotAcceptable, UnsupportedMediaType
 from broker.web.negotiation import (
     CONTEXT_RELATION,
-    GEO_JSON,
     JSON,
     JSON_LD,
     MERGE_PATCH,
@@ -20,6 +19,7 @@ from broker.web.negotiation import (
     negotiate,
 )
 
+GEO_JSON = "application/geo+json"
 URL = "http://example.org/context.jsonld"
 
 
