@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test faults lint format docs bench clean
+.PHONY: help install demo run test faults lint format docs bench growth notifying clean
 
 help:  ## show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -27,7 +27,7 @@ run: install  ## serve on port 1026, with a private MongoDB in ./var
 test: install  ## run every test
 	@$(BIN)/python -m pytest $(ARGS)
 
-faults: install  ## kill brokers and databases in 20 rounds, and count what is lost (about 6 minutes)
+faults: install  ## kill brokers, databases and endpoints at random, and count what is lost (about 12 minutes)
 	@VELA_FAULT_ROUNDS=$(or $(ROUNDS),20) $(BIN)/python -m pytest tests/faults $(ARGS)
 
 lint: install  ## check style, types and layers
@@ -45,6 +45,12 @@ docs: install  ## write the generated pages of docs/ again
 
 bench: install  ## measure against bare aiohttp and raw MongoDB commands (the machine should be idle)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+growth: install  ## measure queries over a thousand to a million entities (about 20 minutes, idle machine)
+	$(BIN)/python -m benchmarks.growth --write docs/growth.md $(ARGS)
+
+notifying: install  ## measure what subscriptions cost updates, and how soon notifications come (idle machine)
+	$(BIN)/python -m benchmarks.notifying $(ARGS)
 
 clean:  ## remove the environment, caches and builds; ./var, the data, stays
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

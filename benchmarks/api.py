@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import aiohttp
 import orjson
+from yarl import URL
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import ACKNOWLEDGED
@@ -65,17 +66,28 @@ class BrokerApi:
             found.update({entity["id"]: entity for entity in orjson.loads(await self._get(f"{ENTITIES}?{query}"))})
         return found
 
+    async def pages(self, path: str, most: int) -> list[str]:
+        """The paths of at most `most` pages: `path`, and where its link to the next page leads, and so on."""
+        found: list[str] = []
+        following: str | None = path
+        while following is not None and len(found) < most:
+            found.append(following)
+            answer, _ = await self._ask("GET", following)
+            link = answer.links.get("next")
+            following = str(URL(link["url"]).relative()) if link is not None else None
+        return found
+
     async def answer_bytes(self, path: str) -> int:
         """The length of the body that the broker answers to a GET of `path`."""
         return len(await self._get(path))
 
     async def _get(self, path: str) -> bytes:
-        return await self._ask("GET", path)
+        return (await self._ask("GET", path))[1]
 
     async def _batch(self, operation: str, content: Sequence[Any]) -> None:
         await self._ask("POST", f"{BATCH}/{operation}", orjson.dumps(content))
 
-    async def _ask(self, method: str, path: str, body: bytes | None = None) -> bytes:
+    async def _ask(self, method: str, path: str, body: bytes | None = None) -> tuple[aiohttp.ClientResponse, bytes]:
         headers = {"Accept": "application/json"} | ({} if body is None else {"Content-Type": "application/json"})
         asked = f"{method} {path[:_EXCERPT]}"
         try:
@@ -86,7 +98,7 @@ class BrokerApi:
         if answer.status not in ACKNOWLEDGED:
             excerpt = content[:_EXCERPT].decode(errors="replace")
             raise BenchmarkError(f"{self._name} answers {answer.status} to {asked}: {excerpt}")
-        return content
+        return answer, content
 
 
 def _groups(values: Sequence[T], size: int) -> Iterator[list[T]]:

@@ -42,6 +42,10 @@ class HttpJob:
     first_sequence: int
     watched: dict[str, int]
     """Process ids, by the name under which their CPU time and memory are reported."""
+    pages: tuple[str, ...] = ()
+    """The pages that are asked for in turn, where the operation is about such."""
+    rate: float = 0.0
+    """Requests a second, evenly over time as long as a connection is free; 0 for as many as are answered."""
 
 
 @dataclass(frozen=True)

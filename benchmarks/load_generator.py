@@ -27,8 +27,10 @@ class Load:
     def __init__(self, job: HttpJob) -> None:
         self._job = job
         self.log = Log(first_sequence=job.first_sequence)
-        self._requests = cycle(prepare(job.operation, job.population, f"{job.host}:{job.port}"))
+        self._requests = cycle(prepare(job.operation, job.population, f"{job.host}:{job.port}", job.pages))
         self._deadline = 0.0
+        self._interval = 1.0 / job.rate if job.rate else 0.0
+        self._due = 0.0
         self._busy = 0
         self._drained = asyncio.Event()
         self._connections: set[Connection] = set()
@@ -57,7 +59,19 @@ class Load:
         return self.log
 
     def send(self, connection: "Connection", now: float) -> None:
-        """Send the next request on a connection that is free, until the time is over."""
+        """Send the next request on a connection that is free, as soon as it is due, until the time is over."""
+        if self._interval:
+            self._due = max(self._due + self._interval, now)
+            if self._due > now:
+                asyncio.get_running_loop().call_later(self._due - now, self._send_due, connection)
+                return
+        self._send(connection, now)
+
+    def _send_due(self, connection: "Connection") -> None:
+        if connection in self._connections:
+            self._send(connection, monotonic())
+
+    def _send(self, connection: "Connection", now: float) -> None:
         if now >= self._deadline:
             return
         log = self.log

@@ -4,7 +4,7 @@ A prepared request is the tuple of the bytes between the places of its sequence 
 `sequence.join(prepared)` is all that is left to do per request.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from random import Random
 
 import orjson
@@ -35,8 +35,10 @@ def choose_entities(operation: Operation, size: int) -> list[tuple[int, ...]]:
     return [(random.randrange(size),) for _ in range(_REQUESTS)]
 
 
-def prepare(operation: Operation, population: Population, host: str) -> list[Prepared]:
-    """All requests of `operation`; `host` is the value of the Host header."""
+def prepare(operation: Operation, population: Population, host: str, pages: Sequence[str] = ()) -> list[Prepared]:
+    """All requests of `operation`; `host` is the value of the Host header, `pages` are those that it is about."""
+    if pages:
+        return [(f"{operation.method} {page} HTTP/1.1\r\nHost: {host}\r\n{_ACCEPT}\r\n".encode(),) for page in pages]
     return [tuple(text.encode().split(_SEQUENCE.encode())) for text in _texts(operation, population, host)]
 
 

@@ -47,7 +47,9 @@ class HttpContestant:
         self._population = population
         self._next_sequence = INITIAL_VALUE + 1
 
-    async def run(self, scenario: Scenario, connections: int, timing: Timing) -> tuple[Log, Figures]:
+    async def run(
+        self, scenario: Scenario, connections: int, timing: Timing, pages: tuple[str, ...]
+    ) -> tuple[Log, Figures]:
         """One round."""
         log = await run_job(
             "benchmarks.load_generator",
@@ -60,6 +62,7 @@ class HttpContestant:
                 timing=timing,
                 first_sequence=self._next_sequence,
                 watched=dict(self._target.watched),
+                pages=pages,
             ),
         )
         self._next_sequence += len(log.sent)
@@ -76,7 +79,9 @@ class RawContestant:
         self._database = database
         self._population = population
 
-    async def run(self, scenario: Scenario, _connections: int, timing: Timing) -> tuple[Log, Figures]:
+    async def run(
+        self, scenario: Scenario, _connections: int, timing: Timing, _pages: tuple[str, ...]
+    ) -> tuple[Log, Figures]:
         """One round. It has no connections of clients: how many the brokers have does not concern it."""
         statements = min(self._ceiling.statements, self._population.size)
         log = await run_job(
@@ -127,9 +132,12 @@ class Run:
         contestants: list[Contestant] = [ceiling, *(contestant for contestant, _ in self.targets)]
         figures: dict[Contestant, list[Figures]] = {contestant: [] for contestant in contestants}
         logs: dict[Contestant, list[Log]] = {contestant: [] for contestant in contestants}
+        pages = [await self._pages(scenario, api) for _, api in self.targets]
+        pages.insert(0, pages[0])  # the ceiling is asked for those of the first target
+        turns = list(zip(contestants, pages, strict=True))
         for number in range(self.plan.rounds):
-            for contestant in contestants if number % 2 == 0 else reversed(contestants):
-                log, measured = await contestant.run(scenario, connections, self.plan.timing)
+            for contestant, asked in turns if number % 2 == 0 else reversed(turns):
+                log, measured = await contestant.run(scenario, connections, self.plan.timing, asked)
                 figures[contestant].append(measured)
                 logs[contestant].append(log)
         targets = []
@@ -143,6 +151,12 @@ class Run:
             Measured(ceiling.name, tuple(figures[ceiling])),
             tuple(targets),
         )
+
+    async def _pages(self, scenario: Scenario, api: BrokerApi) -> tuple[str, ...]:
+        operation = scenario.operation
+        if not operation.pages:
+            return ()
+        return tuple(await api.pages(operation.path.format(type=ENTITY_TYPE), operation.pages))
 
     def _ceiling(self, scenario: Scenario) -> Contestant:
         match scenario.ceiling:

@@ -15,7 +15,8 @@ class Operation:
 
     `body`: "attributes" an attributes fragment with the `changes`, "entities" an array of `entities` entities with the
     `changes`, "new entity" an entity that does not exist yet. `changes` are the attributes that are written: their
-    value is the request's sequence number.
+    value is the request's sequence number. `pages`, if there are any: instead of `path` itself ask for that many pages
+    in turn, those that the links to the next page lead to from there.
     """
 
     method: str
@@ -23,6 +24,7 @@ class Operation:
     body: Body = "none"
     entities: int = 1
     changes: tuple[str, ...] = ()
+    pages: int = 0
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,13 @@ SCENARIOS = (
         name="list20",
         title="List 20 entities of a type",
         operation=Operation("GET", ENTITIES + "?type={type}&limit=20", entities=20),
+        connections=(64,),
+        ceiling=BareHttp(),
+    ),
+    Scenario(
+        name="list20pages",
+        title="List 20 entities of a type, each time another page",
+        operation=Operation("GET", ENTITIES + "?type={type}&limit=20", entities=20, pages=500),
         connections=(64,),
         ceiling=BareHttp(),
     ),

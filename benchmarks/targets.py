@@ -16,6 +16,9 @@ from benchmarks.processes import free_port, listener, python_server
 from broker.storage.embedded import EmbeddedMongo
 from broker.storage.mongod import EmbeddedMongoError
 
+CACHE_BYTES = 512 * 1024**2
+"""Memory that a private MongoDB may use as its cache, unless more is asked for."""
+
 
 @dataclass(frozen=True)
 class Target:
@@ -51,15 +54,16 @@ class Database:
 
 
 @contextmanager
-def database(mongo_uri: str | None, folder: Path) -> Iterator[Database]:
+def database(mongo_uri: str | None, folder: Path, cache_bytes: int = CACHE_BYTES) -> Iterator[Database]:
     """The MongoDB at `mongo_uri`, or without one a private replica set that lives in `folder` until the block ends.
 
+    `cache_bytes` is the memory that the private one may use as its cache.
     Raises BenchmarkError where there is none to be had.
     """
     if mongo_uri is not None:
         yield _described(mongo_uri)
         return
-    mongo = EmbeddedMongo(folder / "mongodb")
+    mongo = EmbeddedMongo(folder / "mongodb", cache_bytes=cache_bytes)
     try:
         uri = mongo.start()
     except EmbeddedMongoError as error:
@@ -68,6 +72,11 @@ def database(mongo_uri: str | None, folder: Path) -> Iterator[Database]:
         yield _described(uri)
     finally:
         mongo.stop()
+
+
+def new_database_name() -> str:
+    """A name that no other run uses."""
+    return f"benchmark_vela_{secrets.token_hex(3)}"
 
 
 def _described(mongo_uri: str) -> Database:
@@ -89,13 +98,13 @@ def _is_mongod(pid: int) -> bool:
 
 
 @contextmanager
-def vela(mongo: Database, folder: Path) -> Iterator[Target]:
+def vela(mongo: Database, folder: Path, name: str | None = None) -> Iterator[Target]:
     """One Vela worker over `mongo`, until the block ends. VELA_* variables of the environment apply.
 
-    What it stores lies in databases of its own, which are dropped.
+    What it stores lies in databases of its own, which are dropped: the one called `name`, and those of its tenants.
     """
     port = free_port()
-    name = f"benchmark_vela_{secrets.token_hex(3)}"
+    name = name or new_database_name()
     arguments = ["broker", "serve", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
     try:
         with python_server(

@@ -14,8 +14,12 @@ from rich.table import Table
 
 from broker import __version__
 from broker.bundled import bundled
+from broker.commands.contexts import contexts_group
+from broker.commands.indexes import explain_command, index_group
+from broker.commands.subscriptions import subscriptions_command
 from broker.local import LocalBroker, LocalBrokerError, is_ready
-from broker.settings import SETTINGS, Settings, SettingsError, unknown_variables
+from broker.setting import SettingsError
+from broker.settings import SETTINGS, Settings, unknown_variables
 from broker.storage.mongod import EmbeddedMongoError
 from broker.supervisor import CANNOT_START, ServeError, end_with, serve, serve_here
 from broker.telemetry import configure_logging, redact
@@ -73,6 +77,9 @@ against their schemas, and tells subscribers what changed.
   vela serve                          a broker on port 1026 with a private MongoDB in ./var
   vela serve --mongo-uri mongodb://…  a broker on your MongoDB replica set
   vela demo                           a day of 60 real car parks, replayed
+  vela contexts                       the @contexts that a running broker keeps
+  vela index, vela explain            indexes for its queries, and which query needs one
+  vela subscriptions                  who is subscribed at it, and how delivery goes
   vela settings                       every setting, its value here and where it comes from
 
 Each setting is a flag of `vela serve` and an environment variable: --mongo-uri is VELA_MONGO_URI.
@@ -198,6 +205,12 @@ def settings_command() -> None:
     Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
     for sentence in unknown_variables():
         click.echo(sentence, err=True)
+
+
+vela.add_command(contexts_group)
+vela.add_command(subscriptions_command)
+vela.add_command(index_group)
+vela.add_command(explain_command)
 
 
 @vela.command("version")

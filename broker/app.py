@@ -6,40 +6,82 @@ import gc
 import secrets
 import signal
 from collections.abc import AsyncIterator
+from typing import Protocol, TypeVar
 
 import structlog
 import uvloop
 from aiohttp import web
 
+from broker import __version__
 from broker.bundled import bundled
 from broker.commit.cache import EntityCache
+from broker.commit.census import Census
 from broker.commit.committer import Committer, Limits
 from broker.commit.group import GroupServices
 from broker.core.batch import BatchOperations
+from broker.core.context_upkeep import ContextUpkeep
+from broker.core.contexts import ContextOperations
+from broker.core.discovery import Discovery
 from broker.core.entities import EntityOperations
+from broker.core.entity_maps import EntityMaps, Lifetimes
+from broker.core.explaining import Explanations
+from broker.core.indexes import IndexOperations
+from broker.core.linked import LinkedEntityReads, LinkLimits
+from broker.core.purge import Purges
+from broker.core.querying import Querying
+from broker.core.recounting import Recounter
+from broker.core.snapshot_notices import SnapshotNotifier
+from broker.core.snapshot_work import SnapshotWork
+from broker.core.snapshots import SnapshotLimits, Snapshots
+from broker.core.source_identity import SourceIdentity
+from broker.core.subscribed_entities import SubscribedEntities
+from broker.core.subscribers import Subscribers
 from broker.core.subscriptions import Subscriptions
+from broker.core.sweeping import Sweeper
+from broker.core.watching import WatchedQueries
 from broker.jsonld.contexts import Contexts
 from broker.jsonld.contexts import Limits as DownloadLimits
 from broker.notify.compiling import SubscriptionCompiler
+from broker.notify.completing import Completer
 from broker.notify.endpoints import DeliveryLimits
+from broker.notify.mqtt import MqttPublisher
 from broker.notify.notifier import Notifier
+from broker.notify.periodic import PeriodicNotifications
 from broker.notify.registry import Registry
+from broker.notify.sending import Sender
+from broker.notify.trust import Trust, UntrustworthyError
 from broker.outbound import Outbound, OutboundPolicy
-from broker.settings import Settings, SettingsError
+from broker.setting import SettingsError
+from broker.settings import Settings
+from broker.storage.census import CensusStore
 from broker.storage.client import Mongo
+from broker.storage.collator import Collator
 from broker.storage.contexts import ContextStore
 from broker.storage.entities import EntityStore
+from broker.storage.entity_maps import EntityMapStore
+from broker.storage.indexes import IndexStore
+from broker.storage.links import Links
 from broker.storage.outbox import Outbox
+from broker.storage.periods import Periods
+from broker.storage.plans import Plans
 from broker.storage.processes import Processes
+from broker.storage.reads import Reads
+from broker.storage.recounts import Recounts
+from broker.storage.selections import EntitySelections
+from broker.storage.snapshot_contents import SnapshotContents
+from broker.storage.snapshots import SnapshotNotices, SnapshotStore
+from broker.storage.source_alias import kept_alias
 from broker.storage.subscriptions import SubscriptionStore
 from broker.storage.tenants import Tenants
-from broker.telemetry import Metrics
+from broker.telemetry import CommitMetrics, Metrics
 from broker.validation.checker import Checker, ViolationObserver
 from broker.validation.policies import Policies
 from broker.validation.schemas import Model, load_models
+from broker.web.rendered import RenderedEntities
 from broker.web.routes import make_dispatcher
 from broker.web.server import Server
 from broker.web.services import Services
+from broker.web.snapshot_queries import compile_snapshot_query
 
 log = structlog.get_logger("vela")
 
@@ -57,6 +99,7 @@ def run_worker(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings) -> None:
+    gc.set_threshold(_GC_THRESHOLD, 20, 50)  # before the subscriptions are loaded: there may be very many
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -70,7 +113,6 @@ async def _serve(settings: Settings) -> None:
             await site.start()
             gc.collect()
             gc.freeze()
-            gc.set_threshold(_GC_THRESHOLD, 20, 50)
             log.info("ready", host=settings.host, port=settings.port)
             await stopping.wait()
             log.info("draining")
@@ -94,9 +136,12 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 
         tenants = Tenants(mongo)
         contexts_kept, subscriptions_kept = ContextStore(mongo.control), SubscriptionStore(mongo)
-        outbox, processes = Outbox(mongo), Processes(mongo)
+        outbox, processes, periods = Outbox(mongo), Processes(mongo), Periods(mongo)
+        snapshots_kept, notices = SnapshotStore(mongo), SnapshotNotices(mongo)
         await asyncio.gather(
-            tenants.open(), contexts_kept.prepare(), subscriptions_kept.prepare(), outbox.prepare(), processes.prepare()
+            tenants.open(),
+            *(one.prepare() for one in (contexts_kept, subscriptions_kept, outbox, processes, periods)),
+            *(one.prepare() for one in (snapshots_kept, notices)),
         )
         entities = EntityStore(tenants)
 
@@ -108,11 +153,17 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             capacity=settings.context_cache_entries,
         )
         stack.push_async_callback(contexts.close)
+        context_operations = ContextOperations(contexts_kept, contexts, tenants, max_bytes=settings.context_max_bytes)
+        upkeep = ContextUpkeep(contexts_kept, context_operations)
+        await upkeep.start()
+        stack.push_async_callback(upkeep.stop)
         models = load_models(bundled("datamodels"))
         checker = Checker(models, read_policies(settings, models), _count_violation(metrics))
 
-        compiler = SubscriptionCompiler(contexts)
-        registry = Registry(subscriptions_kept, compiler)
+        compiler, completer = SubscriptionCompiler(contexts), Completer(entities, settings.linked_entities_max)
+        registry = Registry(subscriptions_kept, compiler, compiler.outdated)
+        trust = read_trust(settings)
+        mqtt = await stack.enter_async_context(_open_mqtt(outbound, trust, settings))
         notifier = Notifier(
             process=process,
             registry=registry,
@@ -120,19 +171,27 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             outbox=outbox,
             processes=processes,
             landed=entities.landed,
-            outbound=outbound,
+            sender=Sender(outbound, mqtt, trust),
+            completer=completer,
             metrics=metrics,
             limits=DeliveryLimits(
                 queue=settings.notification_queue,
+                connections=settings.notification_connections,
                 timeout=settings.notification_timeout,
+                longest_timeout=settings.notification_timeout_max,
                 retries=settings.notification_retries,
                 backoff=settings.notification_backoff,
                 max_age=settings.notification_max_age,
+                backlog=settings.notification_backlog,
             ),
         )
         await notifier.start()
         stack.push_async_callback(notifier.stop, settings.drain_timeout)
 
+        census_kept = CensusStore(mongo, tenants)
+        census = await stack.enter_async_context(
+            _open_census(Census(census_kept, process), Recounts(mongo, tenants), processes, settings)
+        )
         committer = Committer(
             GroupServices(
                 store=entities,
@@ -141,6 +200,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
                 notifier=notifier,
                 outbox=outbox,
                 metrics=CommitMetrics(metrics),
+                census=census,
                 process=process,
             ),
             Limits(
@@ -153,20 +213,130 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         )
         metrics.commit_queue.set_function(lambda: committer.queued)
         metrics.notification_backlog.set_function(lambda: notifier.backlog)
+        metrics.endpoints.waiting = notifier.waiting
         stack.push_async_callback(committer.drain, settings.drain_timeout)
+        _run(stack, Sweeper(committer, entities, tenants, interval=settings.expiry_sweep_interval))
 
+        selections = EntitySelections(tenants, settings.query_scan_max)
+        linked = LinkedEntityReads(
+            entities, selections, Links(tenants), LinkLimits(settings.linked_entities_max, settings.query_scan_max)
+        )
+        index_store = IndexStore(mongo, tenants)
+        indexes = _run(stack, IndexOperations(index_store))
+        explanations = Explanations(Plans(tenants), index_store)
+        querying = Querying(selections, Collator(mongo), linked)
+        _run(
+            stack,
+            PeriodicNotifications(
+                schedule=periods,
+                subscriptions=registry,
+                entities=SubscribedEntities(querying),
+                renderer=completer,
+                outbox=outbox,
+                notifier=notifier,
+            ),
+        )
+        queries = WatchedQueries(
+            querying,
+            explanations,
+            threshold=settings.slow_query,
+            interval=settings.slow_query_interval,
+            slow=metrics.slow_queries,
+            scanning=metrics.scanning_queries,
+        )
+        stack.push_async_callback(queries.stop)
+
+        snapshot_notifier = SnapshotNotifier(
+            notices,
+            snapshots_kept,
+            outbound,
+            timeout=settings.notification_timeout,
+            max_age=settings.notification_max_age,
+        )
         yield Services(
             settings=settings,
             contexts=contexts,
-            entities=EntityOperations(committer, entities, tenants),
+            context_operations=context_operations,
+            entities=EntityOperations(committer, queries, Reads(tenants), tenants),
             batch=BatchOperations(committer, tenants),
+            purges=Purges(committer, entities),
+            discovery=Discovery(census_kept),
             subscriptions=Subscriptions(
-                store=subscriptions_kept, registry=registry, compiler=compiler, deliveries=notifier, tenants=tenants
+                store=subscriptions_kept,
+                registry=registry,
+                compiler=compiler,
+                deliveries=notifier,
+                tenants=tenants,
+                contexts=context_operations,
+                trust=trust,
             ),
+            subscribers=Subscribers(subscriptions_kept, notifier, tenants, outbox),
+            linked=linked,
+            indexes=indexes,
+            explanations=explanations,
             checker=checker,
             mongo=mongo,
             metrics=metrics,
+            entity_maps=EntityMaps(
+                EntityMapStore(tenants),
+                querying,
+                tenants,
+                Lifetimes(settings.entity_map_lifetime, settings.entity_map_lifetime_max),
+            ),
+            snapshots=Snapshots(
+                store=snapshots_kept,
+                work=_run(
+                    stack,
+                    SnapshotWork(
+                        process=process,
+                        store=snapshots_kept,
+                        contents=SnapshotContents(mongo, tenants),
+                        notifier=snapshot_notifier,
+                        queries=querying,
+                        contexts=contexts,
+                        compile_query=compile_snapshot_query,
+                        processes=processes,
+                        subscriptions=subscriptions_kept,
+                    ),
+                ),
+                notifier=snapshot_notifier,
+                tenants=tenants,
+                compile_query=compile_snapshot_query,
+                limits=SnapshotLimits(
+                    Lifetimes(settings.snapshot_lifetime, settings.snapshot_lifetime_max), settings.snapshots_max
+                ),
+            ),
+            identity=SourceIdentity(
+                settings.source_alias or await kept_alias(mongo), {"product": "Vela", "version": __version__}
+            ),
+            rendered=RenderedEntities(settings.read_cache_bytes, metrics.read_cache),
         )
+
+
+class _Runs(Protocol):
+    def start(self) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
+_Service = TypeVar("_Service", bound=_Runs)
+
+
+def _run(stack: contextlib.AsyncExitStack, service: _Service) -> _Service:
+    """Start a service that is stopped at the end."""
+    service.start()
+    stack.push_async_callback(service.stop)
+    return service
+
+
+def read_trust(settings: Settings) -> Trust:
+    """What endpoints are trusted by. SettingsError where the CA file of the settings cannot be used."""
+    trust = Trust(settings.notification_ca_file, settings.notification_ca_dir)
+    try:
+        trust.context()
+    except UntrustworthyError as error:
+        raise SettingsError(f"notification_ca_file: {error}") from error
+    return trust
 
 
 def read_policies(settings: Settings, models: dict[str, Model]) -> Policies:
@@ -178,24 +348,31 @@ def read_policies(settings: Settings, models: dict[str, Model]) -> Policies:
         raise SettingsError(f"validation_policies: {error}") from error
 
 
-class CommitMetrics:
-    """What the committer counts, as Prometheus metrics."""
+@contextlib.asynccontextmanager
+async def _open_mqtt(outbound: Outbound, trust: Trust, settings: Settings) -> AsyncIterator[MqttPublisher]:
+    """What publishes notifications over MQTT; its connections are closed at the end."""
+    mqtt = MqttPublisher(
+        outbound, trust, connections=settings.notification_connections, timeout=settings.notification_timeout
+    )
+    mqtt.start()
+    try:
+        yield mqtt
+    finally:
+        await mqtt.close()
 
-    def __init__(self, metrics: Metrics) -> None:
-        self._groups = metrics.commit_groups
-        self._size = metrics.group_size
-        self._mutations = metrics.mutations
-        self._conflicts = metrics.version_conflicts
 
-    def group(self, mutations: int) -> None:
-        """A group of so many mutations was committed."""
-        self._groups.inc()
-        self._size.observe(mutations)
-        self._mutations.inc(mutations)
-
-    def conflicts(self, entities: int) -> None:
-        """So many entities lost their version race."""
-        self._conflicts.inc(entities)
+@contextlib.asynccontextmanager
+async def _open_census(
+    census: Census, recounts: Recounts, processes: Processes, settings: Settings
+) -> AsyncIterator[Census]:
+    """The census, with somebody who clears up what is in doubt; it is closed after everything that is counted in it."""
+    recounter = Recounter(census.process, recounts, processes, census)
+    recounter.start()
+    try:
+        yield census
+    finally:
+        await recounter.stop()
+        await census.close(settings.drain_timeout)
 
 
 def _count_violation(metrics: Metrics) -> ViolationObserver:

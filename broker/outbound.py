@@ -9,6 +9,8 @@ credential to another host.
 import asyncio
 import io
 import socket
+import ssl
+import time
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, NamedTuple
@@ -29,6 +31,8 @@ _UTF8_MARK = b"\xef\xbb\xbf"
 _READ_OF_POST_ANSWERS = 64 * 1024
 _TIME_TO_DRAIN = 1.0
 _LARGEST_PIECE = 256 * 1024
+_KEPT_ALIVE = 15.0
+_ORIGINS_KEPT_ALIVE = 250
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -141,11 +145,15 @@ class Outbound:
         self._connections = connections
         self._per_host = per_host
         self._open: aiohttp.ClientSession | None = None
+        self._kept_alive: dict[URL, float] = {}
 
     async def start(self) -> None:
         """Open the pool, in the event loop that will use it."""
         connector = aiohttp.TCPConnector(
-            resolver=_CheckedResolver(self.policy), limit=self._connections, limit_per_host=self._per_host
+            resolver=_CheckedResolver(self.policy),
+            limit=self._connections,
+            limit_per_host=self._per_host,
+            keepalive_timeout=_KEPT_ALIVE,
         )
         self._open = aiohttp.ClientSession(
             connector=connector,
@@ -197,11 +205,12 @@ class Outbound:
         body: bytes,
         headers: Mapping[str, str],
         timeout: float,  # noqa: ASYNC109 - every endpoint has its own
+        tls: ssl.SSLContext | None = None,
     ) -> int:
         """POST `body` and return the status of the answer, whose body is dropped.
 
-        Redirects are not followed: `headers` are for this host alone. Raises OutboundRefused, or OutboundError if no
-        answer comes within `timeout` seconds.
+        Redirects are not followed: `headers` are for this host alone. `tls` says which certificates are trusted, if not
+        those of the system. Raises OutboundRefused, or OutboundError if no answer comes within `timeout` seconds.
         """
         try:
             async with asyncio.timeout(timeout) as deadline:
@@ -209,7 +218,11 @@ class Outbound:
                 self.policy.check_url(target)
                 # aiohttp sends bytes in one piece; as a file, a large body leaves the event loop room between chunks.
                 data = body if len(body) <= _LARGEST_PIECE else io.BytesIO(body)
-                async with self._session.post(target, data=data, headers=headers, allow_redirects=False) as answer:
+                if not self._keeps_alive(target.origin()):
+                    headers = {**headers, "Connection": "close"}
+                async with self._session.post(
+                    target, data=data, headers=headers, allow_redirects=False, ssl=tls or True
+                ) as answer:
                     deadline.reschedule(None)
                     await _drain(answer)
                     return answer.status
@@ -218,11 +231,54 @@ class Outbound:
         except (aiohttp.ClientError, ValueError) as error:
             raise _failure(error) from error
 
+    async def connect(self, host: str, port: int) -> socket.socket:
+        """A TCP connection, its socket not blocking, for protocols other than HTTP.
+
+        Raises OutboundRefused, or OutboundError where nothing answers; it is up to the caller to set a time limit.
+        """
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as error:
+            raise OutboundError("its host name cannot be resolved") from error
+        failure = OutboundError("its host name has no address")
+        for family, _, _, _, address in found:
+            try:
+                self.policy.check_address(host, str(address[0]))
+                return await _connected(family, address)
+            except OutboundRefused as refusal:
+                failure = refusal
+            except OSError as error:
+                failure = OutboundError(f"it cannot be connected to ({error.strerror or error})")
+        raise failure
+
+    def _keeps_alive(self, origin: URL) -> bool:
+        """Whether the connection may stay open: aiohttp bounds connections in use, but not those that idle."""
+        now = time.monotonic()
+        kept = self._kept_alive
+        if kept.pop(origin, None) is None and len(kept) >= _ORIGINS_KEPT_ALIVE:
+            longest_idle = next(iter(kept))
+            if now - kept[longest_idle] < _KEPT_ALIVE:
+                return False
+            del kept[longest_idle]
+        kept[origin] = now
+        return True
+
     @property
     def _session(self) -> aiohttp.ClientSession:
         if self._open is None:
             raise OutboundError("Vela is not started, or is stopping")
         return self._open
+
+
+async def _connected(family: int, address: Any) -> socket.socket:
+    connection = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        connection.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(connection, address)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def _network(entry: str) -> Network | None:

@@ -6,167 +6,30 @@ docs/cli.md are derived from it. A flag beats the environment, the environment b
 """
 
 import difflib
-import ipaddress
-import math
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-PREFIX = "VELA_"
+from broker.setting import KIB, MIB, PREFIX, Setting, SettingsError
+
 RESERVED_PREFIXES = ("VELA_TEST_", "VELA_FAULT_", "VELA_SERVICE_", "VELA_PORT_")
 """Prefixes of variables that are no settings: the tests' own, and what Kubernetes adds for a Service named vela."""
 
-LISTS = ("list", "networks", "hosts")
-KIB, MIB = 1024, 1024 * 1024
-SIZE_UNITS = {"b": 1, "kib": KIB, "mib": MIB, "gib": 1024 * MIB, "kb": 1000, "mb": 1000**2, "gb": 1000**3}
+_ALIAS = re.compile(r"[A-Za-z0-9._\-]{1,100}")
+"""Less than a pseudonym of RFC 7230 may have: the tenant follows behind a tilde."""
+
+EXPOSED_HEADERS = (
+    *("Allow", "Link", "Location", "NGSILD-EntityMap", "NGSILD-Results-Count", "NGSILD-Snapshot"),
+    *("NGSILD-Tenant", "NGSILD-Warning"),
+    *("Preference-Applied", "Retry-After"),
+)
+"""Headers of the API that a browser would hide from its pages."""
 
 CLOUD_METADATA = ("169.254.0.0/16", "fe80::/10", "fd00:ec2::254/128", "100.100.100.200/32")
 """Link-local networks and the addresses at which cloud providers serve credentials."""
-
-
-class SettingsError(ValueError):
-    """A setting has a value that Vela cannot use; the text names the setting, what was found and what is expected."""
-
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """One row of the table.
-
-    `kind` is one of text, integer, seconds, bytes, path, choice, list, networks, hosts. `lowest` and `highest` bound
-    numbers (inclusive). A setting whose default is None is optional.
-    """
-
-    name: str
-    kind: str
-    default: Any
-    help: str
-    section: str
-    lowest: float | None = None
-    highest: float | None = None
-    choices: tuple[str, ...] = ()
-
-    @property
-    def variable(self) -> str:
-        """The environment variable, such as VELA_MONGO_URI."""
-        return PREFIX + self.name.upper()
-
-    @property
-    def flag(self) -> str:
-        """The command line flag, such as --mongo-uri."""
-        return "--" + self.name.replace("_", "-")
-
-    @property
-    def expected(self) -> str:
-        """What a value of this setting looks like, for error texts and the reference."""
-        if self.kind == "choice":
-            return "one of " + ", ".join(self.choices)
-        what = {
-            "integer": "a whole number",
-            "seconds": "a number of seconds",
-            "bytes": "a number of bytes, or a size such as 512KiB or 16MiB",
-            "networks": "networks or addresses separated by commas, such as 10.0.0.0/8,192.168.1.7 (or none)",
-            "hosts": "networks, addresses or host names separated by commas, such as 10.0.0.0/8,camera.local (or none)",
-            "list": "values separated by commas",
-            "path": "a path",
-            "text": "a text",
-        }[self.kind]
-        if self.lowest is not None and self.highest is not None:
-            what += f", from {_number(self.lowest)} to {_number(self.highest)}"
-        elif self.lowest is not None:
-            what += f", {_number(self.lowest)} or more"
-        return what
-
-    def parse(self, text: str, origin: str) -> Any:
-        """The value that `text` stands for; `origin` (a flag or variable) names it in the SettingsError."""
-        try:
-            value = self._read(text.strip())
-        except ValueError:
-            raise self._refusal(origin, text) from None
-        if not self._acceptable(value):
-            raise self._refusal(origin, text)
-        return value
-
-    def check(self, value: Any) -> None:
-        """Raise SettingsError unless `value` (already typed) is within the bounds of this setting."""
-        if value is None and self.default is None:
-            return
-        if value is None or not self._acceptable(value):
-            raise self._refusal(self.name, value)
-
-    def text(self, value: Any) -> str:
-        """`value` as a text that `parse` reads back as an equal value."""
-        if self.kind in LISTS:
-            return ",".join(value) or "none"
-        return "" if value is None else str(value)
-
-    def shown(self, value: Any) -> str:
-        """`value` for people: sizes with their unit, lists as text."""
-        if value is None or value == ():
-            return ""
-        if self.kind == "bytes":
-            units = (("MiB", MIB), ("KiB", KIB))
-            return next((f"{value // size}{unit}" for unit, size in units if value and value % size == 0), str(value))
-        if self.kind == "seconds":
-            return f"{value:.15g}s"
-        if self.kind in LISTS:
-            return ", ".join(value)
-        return self.text(value)
-
-    def _read(self, text: str) -> Any:
-        match self.kind:
-            case "integer":
-                return int(text)
-            case "seconds":
-                return float(text.removesuffix("s"))
-            case "bytes":
-                return _size(text)
-            case "path":
-                return Path(text)
-            case "list" | "networks" | "hosts":
-                return () if text == "none" else tuple(part.strip() for part in text.split(",") if part.strip())
-            case _:
-                return text
-
-    def _acceptable(self, value: Any) -> bool:
-        if self.kind == "choice":
-            return value in self.choices
-        if self.kind == "hosts":
-            return not any(mark in item for item in value if not _is_network(item) for mark in " /:")
-        if self.kind == "networks":
-            return all(_is_network(item) for item in value)
-        if self.kind in ("integer", "bytes", "seconds"):
-            lowest = -math.inf if self.lowest is None else self.lowest
-            highest = math.inf if self.highest is None else self.highest
-            return bool(math.isfinite(value) and lowest <= value <= highest)
-        return True
-
-    def _refusal(self, origin: str, found: object) -> SettingsError:
-        hint = ""
-        if self.name == "port" and str(found).startswith("tcp://"):
-            hint = " Kubernetes sets this variable for a Service named vela: set enableServiceLinks: false in the pod."
-        return SettingsError(f"{origin} is {str(found)!r}; expected {self.expected}.{hint}")
-
-
-def _number(value: float) -> str:
-    return f"{value:,.0f}" if value == int(value) else str(value)
-
-
-def _size(text: str) -> int:
-    digits = text.rstrip("bBkKiImMgG ")
-    unit = text[len(digits) :].strip().lower() or "b"
-    if unit not in SIZE_UNITS:
-        raise ValueError(text)
-    return int(float(digits) * SIZE_UNITS[unit]) if unit != "b" else int(digits)
-
-
-def _is_network(text: str) -> bool:
-    try:
-        ipaddress.ip_network(text, strict=False)
-    except ValueError:
-        return False
-    return True
 
 
 def _setting(default: Any, kind: str, section: str, help_: str, **bounds: Any) -> Any:
@@ -186,8 +49,20 @@ class Settings:
         "Broker processes that share the port. One serves in the process itself.", lowest=1, highest=256)
     max_body_bytes: int = _setting(16 * MIB, "bytes", "Server",
         "Largest request body; a larger one is answered 413.", lowest=KIB)
+    max_batch: int = _setting(10_000, "integer", "Server",
+        "Most elements in one batch operation; a larger one is answered 413.", lowest=1)
     cors_origins: tuple[str, ...] = _setting((), "list", "Server",
         "Origins that may call from a browser, separated by commas, or *. Empty: none.")
+    cors_exposed_headers: tuple[str, ...] = _setting(EXPOSED_HEADERS, "list", "Server",
+        "Headers of answers that pages of these origins may read.")
+    compress_bytes: int = _setting(32 * KIB, "bytes", "Server",
+        "Size from which an answer is packed (gzip or deflate) for clients that accept it. 0 packs none.", lowest=0)
+    source_alias: str | None = _setting(None, "text", "Server",
+        "The name by which other brokers know this one (contextSourceAlias): letters, digits and -._ in it. "
+        "Empty: one that is made up at the first start and kept in the database.")
+    public_url: str | None = _setting(None, "text", "Server",
+        "How clients reach this broker, such as https://broker.example.org, for links to @contexts that it hosts. "
+        "Empty: the host that the client used.")
     drain_timeout: float = _setting(10.0, "seconds", "Server",
         "How long requests, commits and notifications under way may take to end after SIGTERM or Ctrl-C.", lowest=0)
     log_level: str = _setting("info", "choice", "Server",
@@ -222,11 +97,36 @@ class Settings:
         "Updates that must wait before a further group starts while one is under way.", lowest=1)
     cache_bytes: int = _setting(64 * MIB, "bytes", "Writing",
         "Memory for entities kept between commits, per worker. 0 keeps none.", lowest=0)
+    expiry_sweep_interval: float = _setting(2.0, "seconds", "Writing",
+        "How long what has expired may stay in storage. No answer shows it from the moment of its expiresAt on.",
+        lowest=0.05)
 
     query_limit_default: int = _setting(20, "integer", "Reading",
         "Entities in one page when a query gives no limit.", lowest=1)
     query_limit_max: int = _setting(1_000, "integer", "Reading",
         "Largest limit that a query may give.", lowest=1)
+    query_scan_max: int = _setting(200_000, "integer", "Reading",
+        "Entities that one query may look at one by one, where an index cannot sort or compare them.", lowest=1_000)
+    linked_entities_max: int = _setting(5_000, "integer", "Reading",
+        "Most linked entities in one answer; a join that would retrieve more is refused.", lowest=1)
+    read_cache_bytes: int = _setting(64 * MIB, "bytes", "Reading",
+        "Memory for entities kept as they were answered, per worker. 0 keeps none.", lowest=0)
+    slow_query: float = _setting(0.5, "seconds", "Reading",
+        "Time from which a query is counted as slow, and may be looked into (docs/queries.md). 0 looks into none.",
+        lowest=0)
+    slow_query_interval: float = _setting(10.0, "seconds", "Reading",
+        "One slow query in this time is looked into at most: MongoDB runs it again to explain it.", lowest=0.1)
+
+    entity_map_lifetime: float = _setting(3_600.0, "seconds", "Entity maps and snapshots",
+        "How long an entity map lives whose request says nothing of it.", lowest=1)
+    entity_map_lifetime_max: float = _setting(86_400.0, "seconds", "Entity maps and snapshots",
+        "The longest lifetime that a client can have for an entity map.", lowest=1)
+    snapshot_lifetime: float = _setting(86_400.0, "seconds", "Entity maps and snapshots",
+        "How long a snapshot lives that says nothing of it.", lowest=1)
+    snapshot_lifetime_max: float = _setting(7 * 86_400.0, "seconds", "Entity maps and snapshots",
+        "The longest lifetime that a client can have for a snapshot.", lowest=1)
+    snapshots_max: int = _setting(100, "integer", "Entity maps and snapshots",
+        "Snapshots that a tenant may have. A further one takes the place of one that is not more important.", lowest=1)
 
     contexts_dir: Path | None = _setting(None, "path", "JSON-LD contexts",
         "Folder with an index.json of {URL: file}: @contexts that are known without a download.")
@@ -241,6 +141,15 @@ class Settings:
 
     notification_timeout: float = _setting(5.0, "seconds", "Notifications",
         "How long an endpoint may take to answer, unless its subscription says otherwise.", lowest=0.01)
+    notification_timeout_max: float = _setting(60.0, "seconds", "Notifications",
+        "Longest time that a subscription may give its endpoint to answer; what it asks for beyond is cut.",
+        lowest=0.01)
+    notification_connections: int = _setting(500, "integer", "Notifications",
+        "Notifications on their way at once, and MQTT connections kept, per worker.", lowest=1, highest=900)
+    notification_ca_file: Path | None = _setting(None, "path", "Notifications",
+        "PEM file of CA certificates to trust beside the system's, for endpoints with https and mqtts.")
+    notification_ca_dir: Path | None = _setting(None, "path", "Notifications",
+        "Folder of PEM files of CA certificates that a subscription may name (TLS-CA-File in its notifierInfo).")
     notification_queue: int = _setting(10_000, "integer", "Notifications",
         "Notifications kept in memory per endpoint; the rest wait in the database.", lowest=1)
     notification_retries: int = _setting(5, "integer", "Notifications",
@@ -249,6 +158,9 @@ class Settings:
         "Wait before the first further attempt; it doubles with each one, with jitter.", lowest=0.01)
     notification_max_age: float = _setting(86_400.0, "seconds", "Notifications",
         "Age at which an undelivered notification is given up and counted as failed.", lowest=1)
+    notification_backlog: int = _setting(1_000_000, "integer", "Notifications",
+        "Notifications that may wait for one endpoint, per worker; further ones are given up and counted as failed.",
+        lowest=1, highest=10_000_000)
 
     outbound_allow: tuple[str, ...] = _setting((), "hosts", "Outbound requests",
         "Networks and host names that requests of the broker may always go to, even inside a denied network.")
@@ -269,6 +181,14 @@ class Settings:
             raise SettingsError(
                 f"query_limit_default is {self.query_limit_default}; "
                 f"expected at most query_limit_max, which is {self.query_limit_max}."
+            )
+        if self.source_alias is not None and _ALIAS.fullmatch(self.source_alias) is None:
+            raise SettingsError(
+                f"source_alias is {self.source_alias!r}; expected 1 to 100 letters, digits and -._ only."
+            )
+        if self.public_url is not None and not self.public_url.startswith(("http://", "https://")):
+            raise SettingsError(
+                f"public_url is {self.public_url!r}; expected a URL such as https://broker.example.org."
             )
         if self.mongo_uri is not None and not self.mongo_uri.startswith(("mongodb://", "mongodb+srv://")):
             raise SettingsError(

@@ -10,21 +10,26 @@ Metrics: one `Metrics` per app, with a registry of its own. A labelled child is 
 import logging
 import re
 import sys
+import time
 from bisect import bisect_left
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from itertools import accumulate
 from typing import Any, TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
-from prometheus_client.metrics_core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 EXPOSITION_CONTENT_TYPE = CONTENT_TYPE_LATEST
 """The Content-Type of `Metrics.exposition`."""
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+MOST_ENDPOINTS = 100
+"""Endpoints with metrics of their own."""
+
+OTHER_ENDPOINTS = "other"
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 _CREDENTIALS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/?#\s@]+(?:@[^/?#\s@]+)*@", re.IGNORECASE)
@@ -144,6 +149,85 @@ class RequestStatistics(Collector):
         yield seconds
 
 
+class CacheStatistics(Collector):
+    """How often what was looked for in a cache was there (`hits`), and how often not (`misses`); counted as above."""
+
+    def __init__(self, name: str, what: str) -> None:
+        self._name = name
+        self._what = what
+        self.hits = 0
+        self.misses = 0
+
+    def collect(self) -> Iterator[Metric]:
+        """What Prometheus reads."""
+        yield CounterMetricFamily(f"{self._name}_hits", f"{self._what} that were at hand.", value=self.hits)
+        yield CounterMetricFamily(f"{self._name}_misses", f"{self._what} that had to be made.", value=self.misses)
+
+
+class EndpointRow:
+    """What was delivered to one endpoint."""
+
+    __slots__ = ("failed", "sent")
+
+    def __init__(self) -> None:
+        self.sent = 0
+        self.failed = 0
+
+
+class EndpointStatistics(Collector):
+    """vela_endpoint_…: what became of the notifications, by host and port of their endpoint.
+
+    The first `MOST_ENDPOINTS` that a process delivers to have a label of their own, all further ones share "other":
+    endpoints are named by clients. `waiting` tells (endpoint, notifications, time of the oldest) of what is owed.
+    """
+
+    def __init__(self) -> None:
+        self._rows: dict[str, EndpointRow] = {}
+        self.waiting: Callable[[], Iterable[tuple[str, int, float]]] = tuple
+
+    def row(self, endpoint: str) -> EndpointRow:
+        """Where to count for an endpoint."""
+        row = self._rows.get(endpoint)
+        if row is None:
+            if len(self._rows) >= MOST_ENDPOINTS:
+                endpoint = OTHER_ENDPOINTS
+            row = self._rows.setdefault(endpoint, EndpointRow())
+        return row
+
+    def collect(self) -> Iterator[Metric]:
+        """What Prometheus reads."""
+        labels = ("endpoint",)
+        sent = CounterMetricFamily(
+            "vela_endpoint_notifications_sent", "Notifications delivered, by endpoint.", labels=labels
+        )
+        failed = CounterMetricFamily(
+            "vela_endpoint_notifications_failed", "Attempts to deliver that failed, by endpoint.", labels=labels
+        )
+        backlog = GaugeMetricFamily(
+            "vela_endpoint_backlog", "Notifications owed by this process, by endpoint.", labels=labels
+        )
+        oldest = GaugeMetricFamily(
+            "vela_endpoint_oldest_seconds", "Age of the oldest notification owed, by endpoint.", labels=labels
+        )
+        for endpoint, row in self._rows.items():
+            sent.add_metric((endpoint,), row.sent)
+            failed.add_metric((endpoint,), row.failed)
+        now = time.time()
+        for endpoint, (number, since) in self._owed().items():
+            backlog.add_metric((endpoint,), number)
+            oldest.add_metric((endpoint,), max(0.0, now - since))
+        yield from (sent, failed, backlog, oldest)
+
+    def _owed(self) -> dict[str, tuple[int, float]]:
+        owed: dict[str, tuple[int, float]] = {}
+        for endpoint, number, since in self.waiting():
+            name = endpoint if endpoint in self._rows or len(self._rows) < MOST_ENDPOINTS else OTHER_ENDPOINTS
+            self.row(endpoint)
+            known, first = owed.get(name, (0, since))
+            owed[name] = known + number, min(first, since)
+        return owed
+
+
 class Metrics:
     """The metrics of one broker process. Names and labels are part of the operators' interface (docs/metrics.md)."""
 
@@ -151,6 +235,8 @@ class Metrics:
         self.registry = registry = CollectorRegistry()
         self.requests = RequestStatistics()
         registry.register(self.requests)
+        self.read_cache = CacheStatistics("vela_read_cache", "Renderings of entities for answers")
+        registry.register(self.read_cache)
         self.commit_groups = Counter("vela_commit_groups", "Groups of updates committed.", registry=registry)
         self.group_size = Histogram(
             "vela_commit_group_size", "Updates in one committed group.", buckets=SIZES, registry=registry
@@ -165,10 +251,20 @@ class Metrics:
             "vela_notifications_failed", "Attempts to deliver a notification that failed.", registry=registry
         )
         self.notifications_dropped = Counter(
-            "vela_notifications_dropped", "Notifications given up after their maximum age.", registry=registry
+            "vela_notifications_dropped", "Notifications given up: refused, too old, or too many.", registry=registry
         )
+        self.endpoints = EndpointStatistics()
+        registry.register(self.endpoints)
         self.notification_backlog = Gauge(
             "vela_notification_backlog", "Notifications owed by this process and not yet delivered.", registry=registry
+        )
+        self.slow_queries = Counter(
+            "vela_slow_queries", "Queries that took longer than the setting slow_query.", registry=registry
+        )
+        self.scanning_queries = Counter(
+            "vela_scanning_queries",
+            "Slow queries that were looked into and found to look at much more than they find.",
+            registry=registry,
         )
         self.schema_violations = Counter(
             "vela_schema_violations", "Updates that break the schema of their type.", ("type",), registry=registry
@@ -177,3 +273,23 @@ class Metrics:
     def exposition(self) -> bytes:
         """All metrics in Prometheus' text format (`EXPOSITION_CONTENT_TYPE`)."""
         return generate_latest(self.registry)
+
+
+class CommitMetrics:
+    """What the committer counts, as Prometheus metrics."""
+
+    def __init__(self, metrics: Metrics) -> None:
+        self._groups = metrics.commit_groups
+        self._size = metrics.group_size
+        self._mutations = metrics.mutations
+        self._conflicts = metrics.version_conflicts
+
+    def group(self, mutations: int) -> None:
+        """A group of so many mutations was committed."""
+        self._groups.inc()
+        self._size.observe(mutations)
+        self._mutations.inc(mutations)
+
+    def conflicts(self, entities: int) -> None:
+        """So many entities lost their version race."""
+        self._conflicts.inc(entities)

@@ -8,7 +8,8 @@ import click
 from prometheus_client import Metric
 
 from broker.__main__ import vela
-from broker.settings import SETTINGS, Setting
+from broker.setting import Setting
+from broker.settings import SETTINGS
 from broker.telemetry import Metrics
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"

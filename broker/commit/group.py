@@ -14,6 +14,9 @@ What makes the answers true:
   that may never have landed.
 - An outcome that changes nothing, a refusal above all, is given only if the entity was read in this group: the cache
   may be stale.
+- A change of what an entity consists of is counted in the same way: in the census before it is written (`census.py`).
+- What has expired is absent for the mutations, and leaves the storage with the first commit that meets it, its deletion
+  notified. What a mutation leaves behind expired already is never stored.
 """
 
 import asyncio
@@ -27,13 +30,15 @@ import structlog
 
 from broker.commit import evidence
 from broker.commit.cache import EntityCache
+from broker.commit.census import Census
 from broker.commit.evidence import Attempt
 from broker.commit.plan import add_statement
 from broker.ngsild.changes import Change
 from broker.ngsild.errors import BadRequestData, InternalError, NgsiLdError, PayloadTooLarge, Unavailable
+from broker.ngsild.expiry import marked, visible
 from broker.ngsild.model import Entity
 from broker.ngsild.mutations import Mutation
-from broker.ngsild.timestamps import microseconds, now_text
+from broker.ngsild.timestamps import now_text
 from broker.notify.owed import Owed
 from broker.storage.client import Election
 from broker.storage.entities import EntityStore, WriteReport, Writes
@@ -93,6 +98,7 @@ class GroupServices:
     notifier: Notifies
     outbox: KeepsOwed
     metrics: CountsCommits
+    census: Census
     process: str
     commits: Iterator[int] = field(default_factory=lambda: count(1))
 
@@ -223,9 +229,11 @@ class Group:
         owed: dict[str, list[Owed]] = {}
         for entity_id in list(self._pending):
             stored = self._stored[entity_id]
-            before = _visible(stored, now)
+            before = visible(stored, now)
+            if before is not stored:
+                self._expire(Change(self._tenant, entity_id, stored, before, now), commit, owed)
             after = self._apply(entity_id, before, now, commit, owed)
-            if after is not before:
+            if after is not stored:
                 results[entity_id] = add_statement(writes, stored, after, self._services.process, commit)
             elif entity_id in owed:
                 results[entity_id] = None  # created and deleted again: nothing to store, but something to tell
@@ -247,6 +255,8 @@ class Group:
         for entry in self._due(entity_id):
             try:
                 after, entry.outcome = entry.mutation(current, now)
+                if after is not None and after is not current:
+                    after = visible(marked(current, after), now)
                 if after is not current:
                     change = Change(self._tenant, entity_id, current, after, now)
                     self._services.checker.check(change)
@@ -262,15 +272,26 @@ class Group:
                 entry.outcome = InternalError("The update failed unexpectedly; the log of the broker has the cause.")
         return current
 
+    def _expire(self, change: Change, commit: int, owed: dict[str, list[Owed]]) -> None:
+        """Owe the notifications of what has expired: this commit, whatever its mutations, takes it out of storage."""
+        try:
+            notifications = self._services.notifier.match(change, commit)
+        except Exception:
+            log.exception("an expiry could not be notified", tenant=self._tenant, entity=change.entity_id)
+            return
+        if notifications:
+            owed.setdefault(change.entity_id, []).extend(notifications)
+
     def _due(self, entity_id: str) -> list[Entry]:
         entries = self._pending[entity_id]
         return entries[:1] if entity_id in self._alone else entries
 
     async def _write(self, writes: Writes, results: dict[str, Entity | None], attempt: Attempt) -> WriteReport:
-        """Place the notifications, then store the statements; report what did not land."""
+        """Place the notifications and the counts, then store the statements; report what did not land."""
         owed = _owed_for(attempt.owed, attempt)
-        election = await self._patiently(lambda: self._services.outbox.insert(owed)) if owed else None
-        report = await self._send(writes)
+        async with self._services.census.counting(self._tenant, writes.differences.values()) as counting:
+            election = await self._patiently(lambda: self._services.outbox.insert(owed)) if owed else None
+            report = counting.report = await self._send(writes)
         if election is not None and report.elections != {election}:
             # What was stored last does not vouch for what was placed first: another primary, or no answer.
             await self._patiently(lambda: self._secure(owed))
@@ -359,13 +380,6 @@ class Group:
         self._services.cache.drop(self._tenant, entity_id)
         self._cached.discard(entity_id)
         del self._stored[entity_id]
-
-
-def _visible(entity: Entity | None, now: str) -> Entity | None:
-    """The entity, or None if it has expired (clause 4.22)."""
-    if entity is None or "expiresAt" not in entity or microseconds(entity["expiresAt"]) > microseconds(now):
-        return entity
-    return None
 
 
 def _owed_for(entity_ids: Iterable[str], attempt: Attempt) -> list[Owed]:

@@ -10,8 +10,11 @@ happened. They stand in the order of their last commits, and the oldest leave wh
 import time
 from typing import Any
 
+from broker.ngsild.expiry import MARK
 from broker.ngsild.model import LOCATION, Entity
-from broker.storage.entities import WRITERS_KEPT, Writes, as_document, location_copy
+from broker.ngsild.shapes import difference
+from broker.storage.documents import as_document, location_copy
+from broker.storage.entities import WRITERS_KEPT, Writes
 
 
 def add_statement(
@@ -22,6 +25,9 @@ def add_statement(
     `stored` is the entity as it was read, None if there was none; both are None or the same object if nothing changed,
     which must not be passed here.
     """
+    changed = difference(stored, after)
+    if changed is not None:
+        writes.differences[(stored or after or {})["_id"]] = changed
     if after is None:
         assert stored is not None
         writes.deletes.append({"q": {"_id": stored["_id"], "state.version": stored["version"]}, "limit": 1})
@@ -32,12 +38,18 @@ def add_statement(
         new = {**after, "version": time.time_ns() // 1000, "writers": {process: commit}}
         writes.inserts.append(new)
         writes.inserted.append(new["_id"])
+        writes.transient |= _is_transient(new)
         return new
     version = stored["version"] + 1
     new = {**after, "version": version, "writers": _writers(stored["writers"], process, commit)}
     writes.updates.append(_update(stored, new, process, commit))
     writes.updated.append(stored["_id"])
+    writes.transient |= _is_transient(new)
     return new
+
+
+def _is_transient(entity: Entity) -> bool:
+    return MARK in entity or "expiresAt" in entity
 
 
 def _writers(stored: dict[str, int], process: str, commit: int) -> dict[str, int]:
@@ -48,7 +60,7 @@ def _writers(stored: dict[str, int], process: str, commit: int) -> dict[str, int
 
 
 def _update(stored: Entity, new: Entity, process: str, commit: int) -> dict[str, Any]:
-    if stored["createdAt"] != new["createdAt"] or "expiresAt" in stored or "expiresAt" in new:
+    if stored["createdAt"] != new["createdAt"] or stored.get("expiresAt") != new.get("expiresAt"):
         return {"q": {"_id": stored["_id"], "state.version": stored["version"]}, "u": as_document(new)}
     assign: dict[str, Any] = {
         "state.$[s].version": new["version"],
@@ -72,7 +84,7 @@ def _update(stored: Entity, new: Entity, process: str, commit: int) -> dict[str,
             remove["state.$[s].location"] = ""
         else:
             assign["state.$[s].location"] = location
-    for name in ("types", "scopes"):
+    for name in ("types", "scopes", MARK):
         if name not in new:
             if name in stored:
                 remove[f"state.$[s].{name}"] = ""

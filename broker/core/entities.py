@@ -1,28 +1,30 @@
-"""Operations on one entity and its attributes, and queries (clauses 5.6.1 to 5.6.6, 5.6.18, 5.6.19, 5.7.1, 5.7.2)."""
+"""Operations on one entity and its attributes, and queries (clauses 5.6.1 to 5.6.6, 5.6.17 to 5.6.19, 5.7.1, 5.7.2)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from broker.core.paging import PageRequest, QueryResult
 from broker.core.queries import EntityQuery
+from broker.ngsild.attribute_mutations import DeleteAttribute, PartialUpdate, ReplaceAttribute
 from broker.ngsild.errors import BadRequestData, ResourceNotFound
 from broker.ngsild.fragments import AttributeFragment, Fragment
-from broker.ngsild.model import Entity, Instance, decode_key
+from broker.ngsild.merge_fragments import MergeFragment
+from broker.ngsild.merging import Common, MergeEntity
+from broker.ngsild.model import Instance, decode_key
 from broker.ngsild.mutations import (
     AppendAttributes,
     CreateEntity,
-    DeleteAttribute,
     DeleteEntity,
     Mutation,
-    PartialUpdate,
-    ReplaceAttribute,
     ReplaceEntity,
     UpdateAttributes,
     UpdateResult,
     existing,
     type_matches,
 )
-from broker.ngsild.timestamps import microseconds, now_text
+from broker.ngsild.timestamps import now_text
+from broker.storage.documents import StoredEntity
 
 
 class Commits(Protocol):
@@ -32,29 +34,18 @@ class Commits(Protocol):
         """Commit one mutation; its outcome, or its error raised."""
 
 
-class ReadsEntities(Protocol):
-    """What reading needs."""
+class ReadsById(Protocol):
+    """What retrieval needs."""
 
-    async def get(self, tenant: str, entity_id: str) -> Entity | None:
+    async def get(self, tenant: str, entity_id: str) -> StoredEntity | None:
         """One entity."""
 
-    async def page(self, tenant: str, condition: dict[str, Any], skip: int, limit: int) -> list[Entity]:
-        """Entities in a stable order."""
 
-    async def count(self, tenant: str, condition: dict[str, Any]) -> int:
-        """How many entities."""
+class Queries(Protocol):
+    """What queries need."""
 
-    async def sift(
-        self,
-        tenant: str,
-        condition: dict[str, Any],
-        decide: Callable[[Entity], bool],
-        skip: int,
-        limit: int,
-        *,
-        count: bool,
-    ) -> tuple[list[Entity], int | None]:
-        """Entities in a stable order of which `decide` has to say yes, too, and their total if asked for."""
+    async def query(self, tenant: str, query: EntityQuery, request: PageRequest) -> QueryResult:
+        """One page of what a query selects."""
 
 
 class CreatesTenants(Protocol):
@@ -77,9 +68,10 @@ class Target:
 class EntityOperations:
     """The use cases for one entity."""
 
-    def __init__(self, committer: Commits, store: ReadsEntities, tenants: CreatesTenants) -> None:
+    def __init__(self, committer: Commits, queries: Queries, reads: ReadsById, tenants: CreatesTenants) -> None:
         self._committer = committer
-        self._store = store
+        self._queries = queries
+        self._reads = reads
         self._tenants = tenants
 
     async def create(self, tenant: str, fragment: Fragment, size: int = 0) -> str:
@@ -95,6 +87,12 @@ class EntityOperations:
         await self._committer.submit(
             target.tenant, target.entity_id, ReplaceEntity(target.entity_id, fragment, target.selector), target.size
         )
+
+    async def merge(self, target: Target, fragment: MergeFragment, common: Common) -> None:
+        """Clause 5.6.17."""
+        _same_id(target, fragment)
+        mutation = MergeEntity(target.entity_id, fragment, common, target.selector)
+        await self._committer.submit(target.tenant, target.entity_id, mutation, target.size)
 
     async def delete(self, target: Target) -> None:
         """Clause 5.6.6."""
@@ -141,34 +139,28 @@ class EntityOperations:
         mutation = DeleteAttribute(target.entity_id, key, dataset_id, delete_all, target.selector)
         await self._committer.submit(target.tenant, target.entity_id, mutation, target.size)
 
-    async def retrieve(self, target: Target, required: Sequence[str] = ()) -> Entity:
-        """Clause 5.7.1: the entity. ResourceNotFound if it has none of the attribute keys `required`."""
-        entity = await self._store.get(target.tenant, target.entity_id)
-        if entity is not None and not is_alive(entity, now_text()):
-            entity = None
-        entity = existing(entity, target.entity_id, target.selector)
-        if required and not any(key in entity["attributes"] for key in required):
-            names = ", ".join(decode_key(key) for key in required)
-            raise ResourceNotFound(f"The entity {target.entity_id} has none of the attributes {names}.")
-        return entity
+    async def retrieve(self, target: Target, required: Sequence[str] = ()) -> StoredEntity:
+        """Clause 5.7.1: the entity. ResourceNotFound if it has none of the attribute keys `required`.
 
-    async def query(
-        self, tenant: str, query: EntityQuery, *, skip: int, limit: int, count: bool
-    ) -> tuple[list[Entity], int | None]:
-        """Clause 5.7.2: one page of the entities that a query selects, and their total if asked for."""
-        condition, decide = query.condition(), query.decision()
-        if decide is not None:
-            return await self._store.sift(tenant, condition, decide, skip, limit, count=count)
-        total = await self._store.count(tenant, condition) if count else None
-        return (await self._store.page(tenant, condition, skip, limit) if limit else []), total
+        It is decoded only where the request makes conditions. Otherwise it may have expired: who shows it finds out,
+        by `StoredEntity.visible`.
+        """
+        stored = await self._reads.get(target.tenant, target.entity_id)
+        if stored is None or target.selector is not None or required:
+            seen = stored.visible(now_text()) if stored is not None else None
+            entity = existing(seen, target.entity_id, target.selector)
+            if required and not any(key in entity["attributes"] for key in required):
+                names = ", ".join(decode_key(key) for key in required)
+                raise ResourceNotFound(f"The entity {target.entity_id} has none of the attributes {names}.")
+        assert stored is not None
+        return stored
 
-
-def is_alive(entity: Entity, now: str) -> bool:
-    """Whether the entity has not expired (clause 4.22)."""
-    return "expiresAt" not in entity or microseconds(entity["expiresAt"]) > microseconds(now)
+    async def query(self, tenant: str, query: EntityQuery, request: PageRequest) -> QueryResult:
+        """Clause 5.7.2: one page of the entities that a query selects. Errors as those of `Querying.query`."""
+        return await self._queries.query(tenant, query, request)
 
 
-def _same_id(target: Target, fragment: Fragment) -> None:
+def _same_id(target: Target, fragment: Fragment | MergeFragment) -> None:
     if fragment.entity_id is not None and fragment.entity_id != target.entity_id:
         raise BadRequestData(
             f"The body is about {fragment.entity_id}, the path about {target.entity_id}: leave the id out of the body.",

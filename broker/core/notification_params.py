@@ -4,15 +4,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from broker.core.subscription_values import (
-    expand_name,
-    read_boolean,
-    read_list,
-    read_object,
-    read_positive,
-    read_text,
-)
-from broker.ngsild.errors import BadRequestData, NotYetImplemented
+from broker.core.subscription_projections import PROJECTIONS, read_projections, render_projection
+from broker.core.subscription_values import read_boolean, read_object, read_positive
+from broker.ngsild.errors import BadRequestData, NotYetImplemented, TooComplexQuery
+from broker.ngsild.linking import MAX_LEVEL, JoinForm
+from broker.notify.mqtt_address import QOS, VERSION, is_mqtt, parse_mqtt, parse_mqtt_uri
+from broker.notify.trust import CA_FILE
 
 FORMATS = ("normalized", "concise", "simplified", "keyValues")
 ACCEPTED = ("application/json", "application/ld+json", "application/geo+json")
@@ -22,10 +19,11 @@ _MEMBERS = frozenset(
 )
 _OUTPUT_ONLY = frozenset({"lastFailure", "lastNotification", "lastSuccess", "status", "timesFailed", "timesSent"})
 _ENDPOINT_MEMBERS = frozenset({"uri", "accept", "cooldown", "timeout", "receiverInfo", "notifierInfo"})
-_ENTITY_MEMBERS = ("id", "type", "scope")
-_PROJECTIONS = ("attributes", "pick", "omit")
+_NO_JOIN = "@none"
+_JOINS = (*(form.value for form in JoinForm), _NO_JOIN)
 
 _ENDPOINT_URI = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.\-]*)://[^\s/?#<>\"]+[^\s<>\"]*")
+_CREDENTIALS = re.compile(r"//[^/]*@")
 _HEADER_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _HEADER_VALUE = re.compile(r"[\t\x20-\x7e\x80-\U0010ffff]*")
 _HEADERS_OF_THE_CONNECTION = frozenset(
@@ -34,10 +32,7 @@ _HEADERS_OF_THE_CONNECTION = frozenset(
 
 
 def read_notification(value: Any, context: Any, pointer: str) -> dict[str, Any]:
-    """NotificationParams with attribute names expanded.
-
-    BadRequestData for what makes no sense, NotYetImplemented for what Vela cannot do yet.
-    """
+    """NotificationParams with attribute names expanded. BadRequestData for what makes no sense."""
     members = read_object(value, pointer)
     for name in members:
         if name not in _MEMBERS and name not in _OUTPUT_ONLY:
@@ -45,18 +40,15 @@ def read_notification(value: Any, context: Any, pointer: str) -> dict[str, Any]:
                 f"{name!r:.80} is no member of a notification: expected those of clause 5.2.14.",
                 pointer=f"{pointer}/{name}",
             )
-    notification: dict[str, Any] = {}
-    for name in _PROJECTIONS:
-        if name in members:
-            notification[name] = _read_projection(name, members[name], context, f"{pointer}/{name}")
-    _check_projections(notification, pointer)
+    notification = _read_join(members, pointer)
+    depth = notification.get("joinLevel", 1) if notification.get("join", _NO_JOIN) != _NO_JOIN else 0
+    notification.update(read_projections(members, context, pointer, depth))
     if "format" in members:
         notification["format"] = _one_of(members["format"], FORMATS, f"{pointer}/format")
     for name in ("sysAttrs", "showChanges"):
         if name in members:
             notification[name] = read_boolean(members[name], context, f"{pointer}/{name}")
     _check_changes(notification, pointer)
-    _check_join(members, pointer)
     if members.get("endpoint") is None:
         raise BadRequestData(
             'The notification has no endpoint: add one such as "endpoint": {"uri": "http://example.org/notify"}.',
@@ -69,9 +61,9 @@ def read_notification(value: Any, context: Any, pointer: str) -> dict[str, Any]:
 def render_notification(notification: Mapping[str, Any], delivery: Mapping[str, Any], context: Any) -> dict[str, Any]:
     """NotificationParams as a client sees them, with what was delivered so far (clause 5.2.14.2)."""
     rendered = dict(notification)
-    for name in _PROJECTIONS:
+    for name in PROJECTIONS:
         if name in rendered:
-            rendered[name] = [one if one in _ENTITY_MEMBERS else context.compact(one) for one in rendered[name]]
+            rendered[name] = render_projection(rendered[name], context)
     succeeded, failed = delivery.get("lastSuccess", ""), delivery.get("lastFailure", "")
     if succeeded or failed:
         rendered["status"] = "ok" if succeeded >= failed else "failed"
@@ -82,58 +74,30 @@ def render_notification(notification: Mapping[str, Any], delivery: Mapping[str, 
     return rendered
 
 
-def _read_projection(name: str, value: Any, context: Any, pointer: str) -> list[str]:
-    projection = []
-    for index, one in enumerate(read_list(value, pointer, "entity member names")):
-        at = f"{pointer}/{index}"
-        text = read_text(one, context, at)
-        if "{" in text:
-            raise NotYetImplemented(f"{text!r:.80} goes into linked entities, which is not implemented.", pointer=at)
-        if text in _ENTITY_MEMBERS:
-            if name == "attributes":
-                raise BadRequestData(f"{text!r} is no attribute: use pick instead of attributes.", pointer=at)
-            projection.append(text)
-        else:
-            projection.append(expand_name(text, context, at))
-    return list(dict.fromkeys(projection))
-
-
-def _check_projections(notification: Mapping[str, Any], pointer: str) -> None:
-    for other in ("pick", "omit"):
-        if "attributes" in notification and other in notification:
-            raise BadRequestData(
-                f"attributes and {other} exclude each other: attributes is deprecated, use pick and omit.",
-                pointer=f"{pointer}/attributes",
-            )
-    both = set(notification.get("pick", ())) & set(notification.get("omit", ()))
-    if both:
-        raise BadRequestData(f"{min(both)!r} is both picked and omitted: decide on one.", pointer=f"{pointer}/omit")
-
-
-def _check_changes(notification: dict[str, Any], pointer: str) -> None:
-    if not notification.get("showChanges"):
-        return
-    if notification.get("format") in ("simplified", "keyValues"):
+def _check_changes(notification: Mapping[str, Any], pointer: str) -> None:
+    if notification.get("showChanges") and notification.get("format") in ("simplified", "keyValues"):
         raise BadRequestData(
             "showChanges needs the format normalized or concise: simplified has no room for previous values.",
             pointer=f"{pointer}/showChanges",
         )
-    raise NotYetImplemented(
-        "Notifications with 'showChanges' are not implemented; leave the member out.", pointer=f"{pointer}/showChanges"
-    )
 
 
-def _check_join(members: Mapping[str, Any], pointer: str) -> None:
-    if "join" in members and _one_of(members["join"], ("flat", "inline", "@none"), f"{pointer}/join") != "@none":
-        raise NotYetImplemented(
-            "Notifications with 'join' are not implemented; leave the member out.", pointer=f"{pointer}/join"
-        )
+def _read_join(members: Mapping[str, Any], pointer: str) -> dict[str, Any]:
+    join: dict[str, Any] = {}
+    if "join" in members:
+        join["join"] = _one_of(members["join"], _JOINS, f"{pointer}/join")
     if "joinLevel" in members:
         level = members["joinLevel"]
         if not isinstance(level, int) or isinstance(level, bool) or level < 1:
             raise BadRequestData(
                 f"joinLevel is {level!r:.80}: expected a whole number, 1 or more.", pointer=f"{pointer}/joinLevel"
             )
+        if level > MAX_LEVEL:
+            raise TooComplexQuery(
+                f"joinLevel is {level}: expected at most {MAX_LEVEL}.", pointer=f"{pointer}/joinLevel"
+            )
+        join["joinLevel"] = level
+    return join
 
 
 def _read_endpoint(value: Any, context: Any, pointer: str) -> dict[str, Any]:
@@ -146,40 +110,76 @@ def _read_endpoint(value: Any, context: Any, pointer: str) -> dict[str, Any]:
             )
     if "uri" not in members:
         raise BadRequestData("The endpoint has no uri: say where notifications go.", pointer=f"{pointer}/uri")
-    endpoint: dict[str, Any] = {"uri": _read_uri(members["uri"], f"{pointer}/uri")}
+    uri = read_endpoint_uri(members["uri"], f"{pointer}/uri", mqtt=True)
+    over_mqtt = is_mqtt(uri)
+    endpoint: dict[str, Any] = {"uri": uri}
     if "accept" in members:
-        endpoint["accept"] = _one_of(members["accept"], ACCEPTED, f"{pointer}/accept")
-        if endpoint["accept"] == "application/geo+json":
-            raise NotYetImplemented(
-                "Notifications in GeoJSON are not implemented; accept application/json or application/ld+json.",
-                pointer=f"{pointer}/accept",
-            )
+        endpoint["accept"] = _read_accept(members["accept"], f"{pointer}/accept", over_mqtt=over_mqtt)
     for name in ("timeout", "cooldown"):
         if name in members:
             endpoint[name] = read_positive(members[name], context, f"{pointer}/{name}")
-    for name in ("receiverInfo", "notifierInfo"):
-        if name in members:
-            endpoint[name] = _read_pairs(members[name], f"{pointer}/{name}", headers=name == "receiverInfo")
+    if "receiverInfo" in members:
+        endpoint["receiverInfo"] = read_pairs(members["receiverInfo"], f"{pointer}/receiverInfo", headers=not over_mqtt)
+    if "notifierInfo" in members:
+        at = f"{pointer}/notifierInfo"
+        endpoint["notifierInfo"] = read_pairs(members["notifierInfo"], at, headers=False)
+        _check_notifier_info(endpoint["notifierInfo"], uri, at)
     return endpoint
 
 
-def _read_uri(value: Any, pointer: str) -> str:
+def _read_accept(value: Any, pointer: str, *, over_mqtt: bool) -> str:
+    return _one_of(value, ACCEPTED[:2] if over_mqtt else ACCEPTED, pointer)
+
+
+def _check_notifier_info(pairs: list[dict[str, str]], uri: str, pointer: str) -> None:
+    """The keys that Vela knows (clause 7.2, and one of its own); others are kept, and mean nothing."""
+    over_mqtt = is_mqtt(uri)
+    for index, pair in enumerate(pairs):
+        key, at = pair["key"], f"{pointer}/{index}"
+        if key == CA_FILE and not uri.lower().startswith(("https:", "mqtts:")):
+            raise BadRequestData(f"{CA_FILE} needs an endpoint with TLS: an https or mqtts uri.", pointer=at)
+        if not over_mqtt:
+            continue
+        if key.startswith("MQTT-") and key not in (QOS, VERSION):
+            raise BadRequestData(f"{key!r:.80} is no MQTT parameter: expected {QOS} or {VERSION}.", pointer=f"{at}/key")
+        try:
+            parse_mqtt(uri, {key: pair["value"]})
+        except ValueError as error:
+            raise BadRequestData(str(error), pointer=f"{at}/value") from None
+
+
+def read_endpoint_uri(value: Any, pointer: str, *, mqtt: bool = False) -> str:
+    """Where notifications go: an http or https URL, or where `mqtt` allows it an MQTT endpoint (clause 7.2)."""
     match = _ENDPOINT_URI.fullmatch(value) if isinstance(value, str) else None
     if match is None:
         raise BadRequestData(
-            f"The uri {value!r:.200} is no URL: expected one such as http://example.org/notify.", pointer=pointer
+            f"The uri {_shown(value)} is no URL: expected one such as http://example.org/notify.", pointer=pointer
         )
-    scheme = match["scheme"].lower()
-    if scheme in ("mqtt", "mqtts"):
-        raise NotYetImplemented(
-            "Notifications over MQTT are not implemented; use an http or https uri.", pointer=pointer
+    uri = match.string
+    if is_mqtt(uri):
+        if not mqtt:
+            raise NotYetImplemented(
+                "These notifications are not sent over MQTT; use an http or https uri.", pointer=pointer
+            )
+        try:
+            parse_mqtt_uri(uri)
+        except ValueError as error:
+            raise BadRequestData(str(error), pointer=pointer) from None
+    elif match["scheme"].lower() not in ("http", "https"):
+        raise BadRequestData(
+            f"Notifications cannot go to {match['scheme']}: expected {'mqtt, mqtts, ' if mqtt else ''}http or https.",
+            pointer=pointer,
         )
-    if scheme not in ("http", "https"):
-        raise BadRequestData(f"Notifications cannot go to {scheme}: expected an http or https uri.", pointer=pointer)
-    return match.string
+    return uri
 
 
-def _read_pairs(value: Any, pointer: str, *, headers: bool) -> list[dict[str, str]]:
+def _shown(uri: Any) -> str:
+    """An unusable uri for an error text; what may be a password is left out."""
+    return f"{_CREDENTIALS.sub('//***@', uri)!r:.200}" if isinstance(uri, str) else f"{uri!r:.200}"
+
+
+def read_pairs(value: Any, pointer: str, *, headers: bool) -> list[dict[str, str]]:
+    """KeyValuePairs (clause 5.2.22); `headers` are such that become HTTP headers."""
     if not isinstance(value, list):
         raise BadRequestData(
             f'{value!r:.80} is no array of pairs: expected such as [{{"key": "Authorization", "value": "Bearer …"}}].',

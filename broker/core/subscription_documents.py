@@ -1,8 +1,7 @@
 """Subscription documents: from what a client sends to the stored form, and back (clauses 5.2.12 to 5.2.15, 5.2.33).
 
 The stored form is described in `storage/subscriptions.py`. Reading is strict about what is said, lenient about what is
-read-only (ignored) and about `name` for `subscriptionName`. What this version of Vela does not do is refused with
-NotYetImplemented, by name; it is never half done.
+read-only (ignored) and about `name` for `subscriptionName`.
 """
 
 from collections.abc import Callable, Mapping
@@ -14,14 +13,18 @@ from broker.core.subscription_values import (
     read_dataset_ids,
     read_entities,
     read_geo_query,
+    read_language,
     read_names,
     read_positive,
+    read_query,
     read_text,
     read_triggers,
+    read_version,
+    read_words,
     render_entities,
     render_geo_query,
 )
-from broker.ngsild.errors import BadRequestData, NotYetImplemented
+from broker.ngsild.errors import BadRequestData
 from broker.ngsild.model import NGSI_LD_BASE, NGSI_LD_NULL
 from broker.ngsild.names import check_uri
 from broker.ngsild.timestamps import microseconds, parse_timestamp
@@ -35,7 +38,7 @@ _ALIASES = {"@id": "id", "@type": "type", "name": "subscriptionName"}
 _TYPES = ("Subscription", NGSI_LD_BASE + "Subscription")
 _READ_ONLY = frozenset({"status", "createdAt", "modifiedAt", "deletedAt"})
 _APART = frozenset({"id", "type", "@context"})
-_LATER = frozenset({"timeInterval", "temporalQ", "csf", "jsonKeys", "ngsildConformance"})
+_PERIODIC_WITHOUT = ("throttling", "watchedAttributes")
 
 
 class Terms(Protocol):
@@ -57,29 +60,34 @@ _READERS: dict[str, Reader] = {
     "watchedAttributes": read_names,
     "notificationTrigger": read_triggers,
     "q": read_text,
-    "expandValues": read_text,
+    "csf": read_query,
+    "expandValues": read_words,
+    "jsonKeys": read_words,
     "geoQ": read_geo_query,
     "scopeQ": read_text,
-    "lang": read_text,
+    "lang": read_language,
     "datasetId": read_dataset_ids,
     "expiresAt": lambda value, _, pointer: parse_timestamp(value, pointer=pointer),
     "isActive": read_boolean,
     "throttling": read_positive,
+    "timeInterval": read_positive,
     "localOnly": read_boolean,
     "splitEntities": read_boolean,
+    "ngsildConformance": read_version,
     "jsonldContext": lambda value, _, pointer: check_uri(value, "jsonldContext", pointer),
     "notification": read_notification,
 }
 """How each member is read: called with its value, the @context, and its JSON pointer."""
 
 _PLAIN = (
-    *("subscriptionName", "description", "notificationTrigger", "q", "expandValues", "scopeQ", "lang", "datasetId"),
-    *("expiresAt", "isActive", "throttling", "localOnly", "splitEntities"),
+    *("subscriptionName", "description", "notificationTrigger", "q", "csf", "expandValues", "jsonKeys", "scopeQ"),
+    *("lang", "datasetId", "expiresAt", "isActive", "throttling", "timeInterval", "localOnly", "splitEntities"),
+    "ngsildConformance",
 )
 
 
 def read_subscription(body: Any, context: Terms, now: str) -> tuple[str | None, Definition]:
-    """The id, if there is one, and the definition that a creation asks for. BadRequestData, NotYetImplemented."""
+    """The id, if there is one, and the definition that a creation asks for. BadRequestData."""
     members = _members(body)
     subscription_id = check_uri(members["id"], "id of the subscription", "/id") if "id" in members else None
     if members.get("type") not in _TYPES:
@@ -96,18 +104,21 @@ def read_changes(body: Any, context: Terms, now: str) -> Definition:
     for name in deleted:
         if name in ("id", "type", "notification"):
             raise BadRequestData(f"{name!r} cannot be deleted: a subscription needs it.", pointer=f"/{name}")
-        if name not in _READERS and name not in _LATER:
+        if name not in _READERS:
             raise _unknown(name)
     kept = {name: value for name, value in members.items() if name not in deleted}
     return {**dict.fromkeys(deleted), **_read(kept, context, now)}
 
 
-def merged(definition: Definition, changes: Definition) -> Definition:
+def merged(definition: Definition, changes: Definition, now: str) -> Definition:
     """`definition` with `changes` applied, each member as a whole (clause 5.5.8).
 
+    An expired subscription that is given a time to come is active again, paused before or not (clause 5.8.2.4).
     BadRequestData if the result makes no sense.
     """
     result = {name: value for name, value in {**definition, **changes}.items() if value is not None}
+    if changes.get("expiresAt") is not None and "isActive" not in changes and status(definition, now) == "expired":
+        result.pop("isActive", None)
     result.setdefault("notificationTrigger", DEFAULT_TRIGGERS)
     check_definition(result)
     return result
@@ -125,6 +136,12 @@ def check_definition(definition: Definition) -> None:
         raise BadRequestData(
             "The subscription names neither entities nor watchedAttributes: say what it is about.", pointer="/entities"
         )
+    if "timeInterval" in definition:
+        for name in _PERIODIC_WITHOUT:
+            if name in definition:
+                raise BadRequestData(
+                    f"timeInterval and {name} exclude each other: leave one of them out.", pointer=f"/{name}"
+                )
 
 
 def render_subscription(
@@ -175,40 +192,22 @@ def _members(body: Any) -> dict[str, Any]:
 
 def _read(members: dict[str, Any], context: Terms, now: str) -> Definition:
     read: Definition = {}
-    later: list[str] = []
     for name, value in members.items():
         if name in _APART:
             continue
-        if name in _LATER:
-            later.append(name)
-        elif name in _READERS:
-            read[name] = _READERS[name](value, context, f"/{name}")
-        else:
+        if name == "temporalQ":
+            raise BadRequestData(
+                "temporalQ is for subscriptions to context source registrations (clause 5.2.12): leave it out.",
+                pointer="/temporalQ",
+            )
+        if name not in _READERS:
             raise _unknown(name)
-    _check_interval(members)
+        read[name] = _READERS[name](value, context, f"/{name}")
     if "expiresAt" in read and microseconds(read["expiresAt"]) <= microseconds(now):
         raise BadRequestData(
             f"expiresAt is {read['expiresAt']}, which is past: expected a time to come.", pointer="/expiresAt"
         )
-    if read.get("splitEntities"):
-        later.append("splitEntities")
-    if later:
-        raise NotYetImplemented(
-            f"Subscriptions with {', '.join(map(repr, later))} are not implemented; leave the member out.",
-            pointer=f"/{later[0]}",
-        )
     return read
-
-
-def _check_interval(members: dict[str, Any]) -> None:
-    if "timeInterval" not in members:
-        return
-    read_positive(members["timeInterval"], None, "/timeInterval")
-    for name in ("throttling", "watchedAttributes"):
-        if name in members:
-            raise BadRequestData(
-                f"timeInterval and {name} exclude each other: leave one of them out.", pointer=f"/{name}"
-            )
 
 
 def _unknown(name: str) -> BadRequestData:

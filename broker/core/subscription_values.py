@@ -5,10 +5,14 @@ Every reader is called with the value, the @context, and the JSON pointer of the
 
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import unquote
 
-from broker.ngsild.errors import BadRequestData
+from broker.ngsild.errors import BadRequestData, NgsiLdError
+from broker.ngsild.languages import parse_language_ranges
 from broker.ngsild.names import check_uri
+from broker.ngsild.query.grammar import parse_q
 from broker.ngsild.query.types import parse_types
+from broker.ngsild.versions import parse_version
 from broker.notify.matching import TRIGGERS
 
 _GEO_MEMBERS = frozenset({"georel", "geometry", "coordinates", "geoproperty"})
@@ -20,6 +24,47 @@ def read_text(value: Any, _context: Any, pointer: str) -> str:
     if isinstance(value, str) and value:
         return value
     raise BadRequestData(f"{_name(pointer)} is {value!r:.80}: expected a text.", pointer=pointer)
+
+
+def read_language(value: Any, context: Any, pointer: str) -> str:
+    """A language filter (clause 4.15)."""
+    text = read_text(value, context, pointer)
+    try:
+        parse_language_ranges(text)
+    except BadRequestData as error:
+        raise BadRequestData(error.detail, pointer=pointer) from None
+    return text
+
+
+def read_query(value: Any, context: Any, pointer: str) -> str:
+    """A query in the language of clause 4.9, as written."""
+    text = read_text(value, context, pointer)
+    try:
+        parse_q(unquote(text))
+    except NgsiLdError as error:
+        error.pointer = pointer
+        raise
+    return text
+
+
+def read_words(value: Any, context: Any, pointer: str) -> str:
+    """Attribute names in one text, separated by commas."""
+    text = read_text(value, context, pointer)
+    if all(word.strip() for word in text.split(",")):
+        return text
+    raise BadRequestData(
+        f"{_name(pointer)} is {text!r:.80}: expected attribute names separated by single commas.", pointer=pointer
+    )
+
+
+def read_version(value: Any, context: Any, pointer: str) -> str:
+    """A version of the specification, such as "1.6" (clause 4.3.6.8)."""
+    text = read_text(value, context, pointer)
+    if parse_version(text) is not None:
+        return text
+    raise BadRequestData(
+        f'{_name(pointer)} is {text!r:.80}: expected a version of the specification such as "1.6".', pointer=pointer
+    )
 
 
 def read_boolean(value: Any, _context: Any, pointer: str) -> bool:

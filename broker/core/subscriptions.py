@@ -7,10 +7,12 @@ from typing import Any, Protocol
 import orjson
 
 from broker.core.subscription_documents import Definition, Terms, merged, read_changes, read_subscription
+from broker.ngsild.content import owner_of
 from broker.ngsild.errors import BadRequestData, Conflict, ResourceNotFound
 from broker.ngsild.timestamps import now_text
 from broker.notify.registry import Compiler
 from broker.notify.subscription import Subscription
+from broker.notify.trust import Trust, UntrustworthyError
 from broker.storage.subscriptions import Document
 
 _ATTEMPTS = 20
@@ -79,8 +81,18 @@ class CreatesTenants(Protocol):
         """NonexistentTenant if the tenant does not exist."""
 
 
+class LinksContexts(Protocol):
+    """Makes @contexts that no single URL stands for available at one."""
+
+    async def link(self, tenant: str, source: Any, origin: str) -> str:
+        """The URL at this broker, which clients reach at `origin`."""
+
+
 class Subscriptions:
-    """The use cases for subscriptions. `compiler` finds out whether a subscription can be used at all."""
+    """The use cases for subscriptions. `compiler` finds out whether a subscription can be used at all.
+
+    `trust` has the CA files that subscriptions may name; by default there are none.
+    """
 
     def __init__(
         self,
@@ -90,24 +102,30 @@ class Subscriptions:
         compiler: Compiler,
         deliveries: CountsDeliveries,
         tenants: CreatesTenants,
+        contexts: LinksContexts,
+        trust: Trust | None = None,
     ) -> None:
         self._store = store
         self._registry = registry
         self._compile = compiler
         self._deliveries = deliveries
         self._tenants = tenants
+        self._contexts = contexts
+        self._trust = trust or Trust()
 
-    async def create(self, tenant: str, body: Any, context: RequestContext) -> str:
-        """Clause 5.8.1: the id of the new subscription. AlreadyExists if there is one with the id of the body."""
+    async def create(self, tenant: str, body: Any, context: RequestContext, origin: str) -> str:
+        """Clause 5.8.1: the id of the new subscription. AlreadyExists if there is one with the id of the body.
+
+        `origin` is how clients reach this broker, such as "http://broker:1026".
+        """
         now = now_text()
         given_id, definition = read_subscription(body, context, now)
         subscription_id = given_id or f"urn:ngsi-ld:Subscription:{uuid.uuid4()}"
         definition["context"] = orjson.dumps(context.source).decode()
-        if context.link is not None:
-            definition["contextLink"] = context.link
         _remember_query_context(definition, definition, context)
         await self._check(tenant, subscription_id, definition, now)
         await self._tenants.ensure(tenant)
+        definition["contextLink"] = context.link or await self._contexts.link(owner_of(tenant), context.source, origin)
         document = await self._store.insert(tenant, subscription_id, definition, now)
         await self._registry.apply(document)
         return subscription_id
@@ -120,7 +138,7 @@ class Subscriptions:
         changes = read_changes(body, context, now)
         for _ in range(_ATTEMPTS):
             stored = await self._stored(tenant, subscription_id)
-            definition = merged(stored["definition"], changes)
+            definition = merged(stored["definition"], changes, now)
             _remember_query_context(definition, changes, context)
             await self._check(tenant, subscription_id, definition, now)
             document = await self._store.replace(
@@ -160,7 +178,7 @@ class Subscriptions:
         return document
 
     async def _check(self, tenant: str, subscription_id: str, definition: Definition, now: str) -> Subscription:
-        return await self._compile(
+        subscription = await self._compile(
             {
                 "_id": {"tenant": tenant, "id": subscription_id},
                 "createdAt": now,
@@ -168,6 +186,12 @@ class Subscriptions:
                 "definition": definition,
             }
         )
+        if subscription.target.ca is not None:
+            try:
+                self._trust.context(subscription.target.ca)
+            except UntrustworthyError as error:
+                raise BadRequestData(str(error), pointer="/notification/endpoint/notifierInfo") from None
+        return subscription
 
 
 def _remember_query_context(definition: Definition, given: Definition, context: RequestContext) -> None:

@@ -8,7 +8,9 @@ requests to Vela, and MongoDB (downloaded @contexts are kept through the `Store`
     processing.py   @context objects → term definitions, by PyLD
     context.py      Context: term definitions → look-ups
     combining.py    the value of an "@context" → the @context objects that it stands for, remote ones loaded
-    documents.py    remote @contexts: folder, database, download, freshness
+    documents.py    @contexts with a URL: the broker's own, folder, database, download, freshness
+    identifiers.py  local identifiers of stored @contexts, and the URLs at which the broker serves them
+    usage.py        how often each is used
     folder.py       VELA_CONTEXTS_DIR
     freshness.py    how long a downloaded @context may be used
     contexts.py     Contexts: the one entrance of the other layers, with the cache

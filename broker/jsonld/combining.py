@@ -26,13 +26,16 @@ _POINTER = "/@context"
 class Combination:
     """The parts of an @context in their order, how many terms they define, and until when all of them are fresh.
 
-    `ends_with_core` tells that the last element is a document which itself ends with the core @context: whoever reads
-    that document has the core, too.
+    `records` names the documents they are from, as the store does; `owner` is the one tenant that may use it, "" where
+    all may. `ends_with_core` tells that the last element is a document which itself ends with the core @context:
+    whoever reads that document has the core, too.
     """
 
     parts: list[Part] = field(default_factory=list)
     terms: int = 0
     fresh_until: float = FOREVER
+    records: set[str] = field(default_factory=set)
+    owner: str = ""
     ends_with_core: bool = False
 
 
@@ -73,6 +76,13 @@ async def combine(elements: list[Any], load: Callable[[str], Awaitable[Document]
     return combination
 
 
+async def combine_document(url: str, context: Any, load: Callable[[str], Awaitable[Document]]) -> Combination:
+    """As `combine`, for the "@context" of a document that is at `url`, or shall be called so in error texts."""
+    combination = Combination()
+    await _Combiner(combination, load).add(client_elements(context), url, (url,))
+    return combination
+
+
 class _Combiner:
     """One run of `combine`."""
 
@@ -84,21 +94,22 @@ class _Combiner:
     async def add(self, elements: list[Any], url: str | None, within: tuple[str, ...]) -> None:
         """Add `elements` of the document at `url` (None: the request), which is within those of `within`."""
         for element in elements:
-            if isinstance(element, str):
-                context = await self._remote(element, within)
-                if not within:
-                    self._combination.ends_with_core = _ends_with_core(context)
-                await self.add(client_elements(context), element, (*within, element))
-            elif isinstance(element, dict):
-                if not within:
-                    self._combination.ends_with_core = False
-                await self._add_object(element, url, within)
-            else:
+            if not isinstance(element, str | dict):
                 raise BadRequestData(
                     f"The @context {url or 'of the request'} holds {element!r:.100}: expected a URL, an object, or an "
                     "array of these.",
                     pointer=_POINTER if url is None else None,
                 )
+        for element in elements:
+            if isinstance(element, str):
+                context = await self._remote(element, within)
+                if not within:
+                    self._combination.ends_with_core = _ends_with_core(context)
+                await self.add(client_elements(context), element, (*within, element))
+            else:
+                if not within:
+                    self._combination.ends_with_core = False
+                await self._add_object(element, url, within)
 
     async def _add_object(self, content: dict[str, Any], url: str | None, within: tuple[str, ...]) -> None:
         if "@import" in content:
@@ -135,7 +146,10 @@ class _Combiner:
                 pointer=None if within else _POINTER,
             )
         document = await self._load(url)
-        self._combination.fresh_until = min(self._combination.fresh_until, document.fresh_until)
+        combination = self._combination
+        combination.fresh_until = min(combination.fresh_until, document.fresh_until)
+        combination.records.add(document.record)
+        combination.owner = combination.owner or document.owner
         return document.context
 
 

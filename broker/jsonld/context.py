@@ -19,11 +19,10 @@ from typing import Any, Literal
 from broker.jsonld.processing import Term
 from broker.ngsild.errors import BadRequestData
 from broker.ngsild.model import DEFAULT_VOCABULARY, encode_key
+from broker.ngsild.names import unusable_character
 
 _ABSOLUTE_IRI = re.compile(r"(?:[A-Za-z][A-Za-z0-9+\-.]*|_):[^\s]*")
 _KEYWORD_LIKE = re.compile(r"@[a-zA-Z]+")
-_UNUSABLE_IN_NAMES = re.compile(r"[\s<>\"'=;()\x00-\x1f\x7f-\x9f]")
-_UNUSABLE_IN_IRIS = re.compile(r"[\s<>\"\x00-\x1f\x7f-\x9f]")
 
 _REMEMBERED_NAMES = 4_096
 _LONGEST_REMEMBERED = 512
@@ -123,11 +122,11 @@ class Context:
         return None if definition is None else definition.coercion
 
     def _expand_name(self, name: str) -> str:
-        found = (_UNUSABLE_IN_IRIS if ":" in name else _UNUSABLE_IN_NAMES).search(name)
+        found = unusable_character(name) if not _KEYWORD_LIKE.fullmatch(name) else None
         if found is not None:
             raise BadRequestData(
-                f"The name {name!r:.100} holds {found[0]!r}: expected letters, digits and underscores, with a prefix "
-                "where needed, or an IRI (clause 4.6.2)."
+                f"The name {name!r:.100} holds {found!r}: expected a letter, then letters, digits and underscores, "
+                "with a prefix where needed, or an IRI (clause 4.6.2)."
             )
         return self._expand_text(name)
 

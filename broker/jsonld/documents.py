@@ -1,12 +1,14 @@
-"""Remote @contexts as documents: memory → VELA_CONTEXTS_DIR → database → download (clauses 5.5.2, 6.3.16).
+"""@contexts with a URL as documents: memory → own → VELA_CONTEXTS_DIR → database → download (5.5.2, 5.13, 6.3.16).
 
 A URL is downloaded once, however many requests wait for it. A document past its time is asked for again when it is
-used; until the answer is there, and for as long as the server gives none, the old one goes on serving.
+used; until the answer is there, and for as long as the server gives none, the old one goes on serving. An @context that
+this broker hosts itself comes from the database, whatever host and port its URL names.
 """
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -17,9 +19,10 @@ import structlog
 
 from broker.jsonld.folder import ContextFolders
 from broker.jsonld.freshness import lifetime
+from broker.jsonld.identifiers import local_id_in
 from broker.ngsild.errors import BadRequestData, LdContextNotAvailable, NgsiLdError
 from broker.outbound import InvalidAnswer, JsonAnswer, OutboundError
-from broker.settings import SettingsError
+from broker.setting import SettingsError
 
 log = structlog.get_logger(__name__)
 
@@ -46,11 +49,18 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The JSON text of an @context document whose URLs are absolute, fresh up to a time in seconds since 1970."""
+    """The JSON text of an @context document whose URLs are absolute, fresh up to a time in seconds since 1970.
+
+    `record` is what the store calls it. `version` tells the states of one record apart. `owner` is the one tenant that
+    may use it, "" where all may.
+    """
 
     url: str
     text: bytes
     fresh_until: float
+    record: str = ""
+    version: str = ""
+    owner: str = ""
 
     @property
     def context(self) -> Any:
@@ -59,7 +69,7 @@ class Document:
 
 
 class Record(Protocol):
-    """An @context as the store returns it. `expires_at` is None for one that never expires."""
+    """An @context as the store returns it."""
 
     @property
     def document(self) -> Any:
@@ -67,17 +77,28 @@ class Record(Protocol):
 
     @property
     def expires_at(self) -> datetime | None:
-        """Until when it is fresh."""
+        """Until when it is fresh; None if it never expires."""
+
+    @property
+    def version(self) -> str:
+        """Which state of the record this is."""
+
+    @property
+    def owner(self) -> str:
+        """The one tenant that may use it, "" where all may."""
 
 
 class Store(Protocol):
-    """Keeps downloaded @contexts for all processes, and over restarts."""
+    """Keeps @contexts for all processes, and over restarts."""
 
-    async def get(self, url: str) -> Record | None:
-        """What was last put for `url`, fresh or not."""
+    async def get(self, name: str) -> Record | None:
+        """What is kept of a URL, fresh or not, or under the local identifier of an @context of the broker's own."""
 
-    async def put(self, url: str, document: Any, expires_at: datetime) -> None:
-        """Keep `document` for `url`."""
+    async def put(self, url: str, document: Any, expires_at: datetime) -> str:
+        """Keep `document`, which was downloaded from `url`; the version of what is kept now."""
+
+    async def note(self, url: str, document: Any) -> None:
+        """Keep `document`, which needs no download, unless there is something for `url` already."""
 
 
 class Fetcher(Protocol):
@@ -116,14 +137,16 @@ class Documents:
         self._downloads: dict[str, asyncio.Task[Document]] = {}
         self._places = asyncio.Semaphore(_DOWNLOADS_AT_ONCE)
 
-    async def load(self, url: str) -> Document:
-        """The document at the absolute `url`.
+    async def load(self, url: str, tenant: str = "") -> Document:
+        """The document at the absolute `url`, for a request of `tenant`.
 
         Raises LdContextNotAvailable if it cannot be had, BadRequestData if what is there is no @context document.
         """
         held = self._held.get(url)
         if held is None:
-            held = self._from_folder(url) or await self._from_store(url)
+            held = await self._from_own(url) or await self._from_folder(url) or await self._from_store(url)
+        if held is not None and held.owner not in ("", tenant):
+            raise LdContextNotAvailable(f"The @context {url} cannot be retrieved: this tenant has none of that name.")
         if held is not None and held.fresh_until > self._clock():
             return held
         if held is None:
@@ -135,6 +158,32 @@ class Documents:
             return download.result()
         return self._hold(replace(held, fresh_until=self._clock() + _RETRY_WHILE_STALE))
 
+    async def fetch(self, url: str) -> Document:
+        """The document as it is at its source now: the folder that has it, else the network. Nothing is kept.
+
+        Raises as `load`.
+        """
+        return self._in_folder(url) or await self._fetched(url)
+
+    async def accept(self, document: Document) -> None:
+        """Keep a document that was fetched, instead of any earlier one."""
+        self._hold(await self._kept(document))
+
+    def holds(self, record: str, version: str) -> bool:
+        """Whether the document of a record is in memory in just this version."""
+        return any(one.record == record and one.version == version for one in self._held.values())
+
+    def forget(self, record: str) -> None:
+        """Drop the documents of a record."""
+        for document in [one for one in self._held.values() if one.record == record]:
+            del self._held[document.url]
+            self._held_bytes -= len(document.text)
+
+    def forget_all(self) -> None:
+        """Drop all documents: each is looked for in the database when it is used again."""
+        self._held.clear()
+        self._held_bytes = 0
+
     async def close(self) -> None:
         """End the downloads that are under way."""
         downloads = list(self._downloads.values())
@@ -142,19 +191,38 @@ class Documents:
             download.cancel()
         await asyncio.gather(*downloads, return_exceptions=True)
 
-    def _from_folder(self, url: str) -> Document | None:
+    async def _from_own(self, url: str) -> Document | None:
+        local_id = local_id_in(url)
+        if local_id is None or self._store is None:
+            return None
+        record = await self._store.get(local_id)
+        if record is None:
+            return None
+        document = _document(url, url, record.document, FOREVER, record=local_id)
+        return self._hold(replace(document, version=record.version, owner=record.owner))
+
+    async def _from_folder(self, url: str) -> Document | None:
+        document = self._in_folder(url)
+        if document is None:
+            return None
+        if self._store is not None:
+            with _logged(url):
+                await self._store.note(url, orjson.loads(document.text))
+        return self._hold(document)
+
+    def _in_folder(self, url: str) -> Document | None:
         try:
             document = self._folders.get(url)
         except SettingsError as error:
             raise LdContextNotAvailable(f"The @context {url} cannot be retrieved: {error}") from error
-        return None if document is None else self._hold(_document(url, url, document, FOREVER))
+        return None if document is None else _document(url, url, document, FOREVER)
 
     async def _from_store(self, url: str) -> Document | None:
         record = None if self._store is None else await self._store.get(url)
         if record is None:
             return None
         fresh_until = FOREVER if record.expires_at is None else record.expires_at.timestamp()
-        return self._hold(_document(url, url, record.document, fresh_until))
+        return self._hold(replace(_document(url, url, record.document, fresh_until), version=record.version))
 
     def _download_of(self, url: str) -> asyncio.Task[Document]:
         download = self._downloads.get(url)
@@ -180,6 +248,9 @@ class Documents:
         self._failures.pop(url, None)
 
     async def _download(self, url: str) -> Document:
+        return self._hold(await self._kept(await self._fetched(url)))
+
+    async def _fetched(self, url: str) -> Document:
         limits = self._limits
         try:
             async with self._places:
@@ -195,19 +266,20 @@ class Documents:
         now = self._clock()
         fresh_for = lifetime(answer.headers, datetime.fromtimestamp(now, UTC))
         document = _document(url, answer.url, answer.document, now + fresh_for)
-        await self._keep(document)
         log.info("context downloaded", url=url, bytes=len(document.text), fresh_for=round(fresh_for))
-        return self._hold(document)
+        return document
 
-    async def _keep(self, document: Document) -> None:
-        if self._store is None:
-            return
-        expires_at = datetime.fromtimestamp(0, UTC) + timedelta(seconds=document.fresh_until)
-        try:
-            await self._store.put(document.url, orjson.loads(document.text), expires_at)
-        except NgsiLdError as error:
-            # The request has what it needs; another process or the next start downloads it once more.
-            log.warning("context not stored", url=document.url, reason=error.detail)
+    async def _kept(self, document: Document) -> Document:
+        """`document` as the store has it. Without the store the request still has what it needs."""
+        if self._store is not None:
+            with _logged(document.url):
+                if document.fresh_until == FOREVER:
+                    await self._store.note(document.url, orjson.loads(document.text))
+                else:
+                    expires_at = datetime.fromtimestamp(0, UTC) + timedelta(seconds=document.fresh_until)
+                    version = await self._store.put(document.url, orjson.loads(document.text), expires_at)
+                    return replace(document, version=version)
+        return document
 
     def _hold(self, document: Document) -> Document:
         """Keep it in memory, instead of those that were put there first."""
@@ -220,7 +292,16 @@ class Documents:
         return document
 
 
-def _document(url: str, base: str, document: Any, fresh_until: float) -> Document:
+@contextmanager
+def _logged(url: str) -> Iterator[None]:
+    """Log a failure of the store and go on: another process or the next start does it once more."""
+    try:
+        yield
+    except NgsiLdError as error:
+        log.warning("context not stored", url=url, reason=error.detail)
+
+
+def _document(url: str, base: str, document: Any, fresh_until: float, *, record: str = "") -> Document:
     """The @context of a JSON document as it came from `base`; BadRequestData if it has none."""
     if not isinstance(document, dict) or "@context" not in document:
         raise BadRequestData(f'The document {url} is no @context: expected a JSON object with an "@context" member.')
@@ -228,7 +309,7 @@ def _document(url: str, base: str, document: Any, fresh_until: float) -> Documen
         text = orjson.dumps({"@context": _absolute(document["@context"], base)})
     except (orjson.JSONEncodeError, ValueError) as error:
         raise BadRequestData(f"The @context {url} cannot be used: {error}.") from error
-    return Document(url, text, fresh_until)
+    return Document(url, text, fresh_until, record or url)
 
 
 def _absolute(context: Any, base: str) -> Any:

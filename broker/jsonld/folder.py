@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from broker.settings import SettingsError
+from broker.setting import SettingsError
 
 
 class ContextFolders:

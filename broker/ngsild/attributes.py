@@ -13,16 +13,47 @@ An NGSI-LD Null, where the operation allows one, becomes an instance with the me
 exists in fragments only, never in storage.
 """
 
-from enum import IntEnum
-from typing import Any, Protocol
+from typing import Any
 
+from broker.ngsild.attribute_values import (
+    RELATIONSHIPS,
+    Nulls,
+    Terms,
+    read_text,
+    read_type_names,
+    read_unit_code,
+    read_value,
+    read_value_type,
+)
 from broker.ngsild.errors import BadRequestData
 from broker.ngsild.geometry import looks_like_geometry, read_geometry
 from broker.ngsild.measurements import read_measurement
-from broker.ngsild.model import NGSI_LD_NULL, VALUE_MEMBERS, Attributes, Instance
-from broker.ngsild.names import NOT_ATTRIBUTE_KEYS, NOT_ATTRIBUTES, SYSTEM_MEMBERS, check_language_tag, check_uri
+from broker.ngsild.model import NGSI_LD_NULL, VALUE_MEMBERS, Attributes, Instance, decode_key
+from broker.ngsild.names import (
+    GEO_KEYS,
+    NOT_ATTRIBUTE_KEYS,
+    NOT_ATTRIBUTES,
+    PROOF_KEY,
+    SPECIAL_KEYS,
+    SYSTEM_MEMBERS,
+    check_uri,
+)
 from broker.ngsild.timestamps import parse_timestamp
 from broker.ngsild.values import MAX_DEPTH, encode_value
+
+__all__ = [
+    "INSTANCE_DEPTH",
+    "REMOVABLE",
+    "Nulls",
+    "Terms",
+    "is_attribute_type",
+    "is_deletion",
+    "read_attribute",
+    "read_attributes",
+    "read_instance",
+    "read_members",
+    "read_value",
+]
 
 INSTANCE_DEPTH = 4
 """Nesting level of an instance in a stored entity: entity, attributes, list, instance."""
@@ -39,46 +70,22 @@ _TYPES_BY_MEMBER = {
     "valueList": "ListProperty",
     "objectList": "ListRelationship",
 }
-RELATIONSHIPS = frozenset({"Relationship", "ListRelationship"})
-WITH_UNITS = frozenset({"Property", "GeoProperty", "ListProperty"})
 _OUTPUT_MEMBERS = {
-    "Property": {"previousValue"},
-    "GeoProperty": {"previousValue"},
-    "LanguageProperty": {"previousLanguageMap"},
-    "VocabProperty": {"previousVocab"},
-    "JsonProperty": {"previousJson"},
-    "ListProperty": {"previousValueList"},
-    "Relationship": {"previousObject", "entity"},
-    "ListRelationship": {"previousObjectList", "entityList"},
+    "Property": {"instanceId", "previousValue"},
+    "GeoProperty": {"instanceId", "previousValue"},
+    "LanguageProperty": {"instanceId", "previousLanguageMap"},
+    "VocabProperty": {"instanceId", "previousVocab"},
+    "JsonProperty": {"instanceId", "previousJson"},
+    "ListProperty": {"instanceId", "previousValueList"},
+    "Relationship": {"instanceId", "previousObject", "entity"},
+    "ListRelationship": {"instanceId", "previousObjectList", "entityList"},
 }
+"""What only answers hold; ignored when a client sends it back (tables 5.2.5-2 to 5.2.38-2)."""
+_SEALED = frozenset({"entityIdSealed", "entityTypeSealed"})
 REMOVABLE = ("observedAt", "unitCode", "expiresAt", "valueType", "objectType")
 """Members of an instance that an NGSI-LD Null removes."""
 
 _MISSING = object()
-
-
-class Nulls(IntEnum):
-    """Where an NGSI-LD Null may stand (clause 5.5.4)."""
-
-    REFUSED = 0
-    """Nowhere."""
-    MEMBERS = 1
-    """In place of an attribute or of one of its members: operations that update."""
-    DEEP = 2
-    """Also inside JSON values: operations that merge."""
-
-
-class Terms(Protocol):
-    """What reading needs of an @context."""
-
-    def key(self, term: str) -> str:
-        """The attribute key of a term."""
-
-    def expand(self, term: str) -> str:
-        """The IRI of a type or attribute name."""
-
-    def expand_vocab(self, value: str) -> str:
-        """The IRI of a vocabulary term."""
 
 
 def is_deletion(instance: Instance) -> bool:
@@ -87,26 +94,43 @@ def is_deletion(instance: Instance) -> bool:
 
 
 def read_attribute(
-    name: str, raw: Any, terms: Terms, *, depth: int = INSTANCE_DEPTH, pointer: str = "", nulls: Nulls = Nulls.REFUSED
+    name: str,
+    raw: Any,
+    terms: Terms,
+    *,
+    key: str = "",
+    depth: int = INSTANCE_DEPTH,
+    pointer: str = "",
+    nulls: Nulls = Nulls.REFUSED,
 ) -> list[Instance]:
     """All instances of the attribute `name`, whose member in the request is `raw` at `pointer`.
 
-    `nulls` says where NGSI-LD Nulls are deletions (clauses 5.5.8, 5.5.12). BadRequestData for anything that is not an
-    attribute of clause 4.5, and for two instances with the same datasetId.
+    `key` is its attribute key, `nulls` says where NGSI-LD Nulls are deletions (clauses 5.5.8, 5.5.12). BadRequestData
+    for anything that is not an attribute of clause 4.5, and for two instances with the same datasetId.
     """
     if type(raw) is dict:
         dataset = raw.get("dataset") if len(raw) == 1 else None
-        if type(dataset) is dict and dataset:
-            return _read_dataset(name, dataset, terms, depth, pointer, nulls)
-        return [read_instance(raw, terms, depth=depth, pointer=pointer, nulls=nulls)]
-    if type(raw) is list and raw and any(_is_instance(item) for item in raw):
+        if type(dataset) is not dict or not dataset:
+            return [read_instance(raw, terms, key=key, depth=depth, pointer=pointer, nulls=nulls)]
+        instances = []
+        pointers = [f"{pointer}/dataset/{_escape(dataset_id)}" for dataset_id in dataset]
+        for at, (dataset_id, item) in zip(pointers, dataset.items(), strict=True):
+            instance = read_instance(item, terms, key=key, depth=depth, pointer=at, nulls=nulls)
+            if dataset_id != "@none":
+                instance["datasetId"] = check_uri(dataset_id, "datasetId", at)
+            instances.append(instance)
+    elif type(raw) is list and raw and any(_is_instance(item) for item in raw):
+        pointers = [f"{pointer}/{index}" for index in range(len(raw))]
         instances = [
-            read_instance(item, terms, depth=depth, pointer=f"{pointer}/{index}", nulls=nulls)
-            for index, item in enumerate(raw)
+            read_instance(item, terms, key=key, depth=depth, pointer=at, nulls=nulls)
+            for at, item in zip(pointers, raw, strict=True)
         ]
-        _check_datasets(name, instances, [f"{pointer}/{index}" for index in range(len(raw))])
-        return instances
-    return [read_instance(raw, terms, depth=depth, pointer=pointer, nulls=nulls)]
+    else:
+        return [read_instance(raw, terms, key=key, depth=depth, pointer=pointer, nulls=nulls)]
+    _check_datasets(name, instances, pointers)
+    if key == PROOF_KEY and len(instances) > 1:
+        raise BadRequestData("An attribute has one ngsildproof at most (table 5.2.5-1).", pointer=pointers[1])
+    return instances
 
 
 def read_attributes(
@@ -129,29 +153,67 @@ def read_attributes(
     for name, raw in members.items():
         if name in skip:
             continue
-        reserved = name in NOT_ATTRIBUTES
-        key = terms.key(name) if not reserved else ""
+        if name in NOT_ATTRIBUTES:
+            raise BadRequestData(
+                f"{name!r} is a reserved name and cannot be an attribute.", pointer=f"{pointer}/{_escape(name)}"
+            )
+        try:
+            key = terms.key(name)
+        except BadRequestData as error:
+            raise BadRequestData(error.detail, pointer=f"{pointer}/{_escape(name)}") from None
         measurement = read_measurement(raw) if type(raw) is dict else None
-        if measurement is not None and key and key not in NOT_ATTRIBUTE_KEYS and key not in attributes:
+        if measurement is not None and key not in SPECIAL_KEYS and key not in attributes:
             attributes[key] = [measurement]
             continue
         at = f"{pointer}/{_escape(name)}"
-        if reserved:
-            raise BadRequestData(f"{name!r} is a reserved name and cannot be an attribute.", pointer=at)
         if key in NOT_ATTRIBUTE_KEYS:
             raise BadRequestData(f"{name!r} is the IRI of a reserved name and cannot be an attribute.", pointer=at)
         if key in attributes:
             raise BadRequestData(
                 f"The attribute {name!r} occurs twice under different names of the same IRI.", pointer=at
             )
-        attributes[key] = read_attribute(name, raw, terms, depth=depth, pointer=at, nulls=nulls)
+        attributes[key] = read_attribute(name, raw, terms, key=key, depth=depth, pointer=at, nulls=nulls)
     return attributes
 
 
 def read_instance(
-    raw: Any, terms: Terms, *, depth: int = INSTANCE_DEPTH, pointer: str = "", nulls: Nulls = Nulls.REFUSED
+    raw: Any,
+    terms: Terms,
+    *,
+    key: str = "",
+    depth: int = INSTANCE_DEPTH,
+    pointer: str = "",
+    nulls: Nulls = Nulls.REFUSED,
 ) -> Instance:
-    """One instance in the stored form, without system timestamps."""
+    """One instance in the stored form, without system timestamps. `key` is the attribute key, where it is known."""
+    instance = _read_instance(raw, terms, key, depth, pointer, nulls)
+    if key in SPECIAL_KEYS and not is_deletion(instance):
+        member = VALUE_MEMBERS[instance["type"]]
+        at = f"{pointer}/{member}" if type(raw) is dict and member in raw else pointer
+        check_definition(key, instance, depth, at)
+    return instance
+
+
+def check_definition(key: str, instance: Instance, depth: int, pointer: str) -> None:
+    """BadRequestData where the specification says more of the attribute `key` than `instance` fulfils.
+
+    The places of an entity are GeoProperties (clause 4.7.1). Published data has them as Properties, too: they are kept
+    as they are if they hold a geometry. A proof is a Property with an object (clause 4.5.2.2).
+    """
+    kind = instance["type"]
+    if key in GEO_KEYS and depth == INSTANCE_DEPTH:
+        if kind != "GeoProperty" and not (kind == "Property" and looks_like_geometry(instance["value"])):
+            raise BadRequestData(
+                f"{decode_key(key)} is a GeoProperty (clause 4.7.1): expected a GeoJSON geometry, found a {kind}.",
+                pointer=pointer,
+            )
+    elif key == PROOF_KEY and (kind != "Property" or type(instance["value"]) is not dict):
+        raise BadRequestData(
+            "ngsildproof is a Property whose value is an object, the proof (clause 4.5.2.2).", pointer=pointer
+        )
+
+
+def _read_instance(raw: Any, terms: Terms, key: str, depth: int, pointer: str, nulls: Nulls) -> Instance:
     if type(raw) is not dict:
         return _read_plain(raw, depth, pointer, nulls)
     kind = raw.get("type", _MISSING)
@@ -168,14 +230,25 @@ def read_instance(
         return _deletion(kind, raw, pointer, nulls)
     instance: Instance = {"type": kind, member: read_value(kind, value, terms, depth + 1, f"{pointer}/{member}", nulls)}
     if len(raw) > 2 or "type" not in raw:
-        read_members(raw, kind, instance, terms, depth=depth, pointer=pointer, nulls=nulls)
+        read_members(raw, kind, instance, terms, key=key, depth=depth, pointer=pointer, nulls=nulls)
     return instance
 
 
 def read_members(
-    raw: dict[str, Any], kind: str, instance: Instance, terms: Terms, *, depth: int, pointer: str, nulls: Nulls
+    raw: dict[str, Any],
+    kind: str,
+    instance: Instance,
+    terms: Terms,
+    *,
+    key: str = "",
+    depth: int,
+    pointer: str,
+    nulls: Nulls,
 ) -> None:
-    """Read all members of `raw` but type and value into `instance`: metadata and sub-attributes."""
+    """Read all members of `raw` but type and value into `instance`: metadata and sub-attributes.
+
+    `key` is the attribute key, where it is known: a proof has members of its own.
+    """
     member = VALUE_MEMBERS[kind]
     children: dict[str, Any] = {}
     for name, value in raw.items():
@@ -190,11 +263,15 @@ def read_members(
             if value != "@none":
                 instance["datasetId"] = check_uri(value, "datasetId", at)
         elif name == "unitCode":
-            instance["unitCode"] = _read_unit_code(kind, value, at)
+            instance["unitCode"] = read_unit_code(kind, value, at)
         elif name == "valueType" and kind not in RELATIONSHIPS:
-            instance["valueType"] = terms.expand_vocab(_text(value, "valueType", at))
+            instance["valueType"] = read_value_type(kind, value, terms, at)
         elif name == "objectType" and kind in RELATIONSHIPS:
-            instance["objectType"] = _read_object_type(value, terms, at)
+            instance["objectType"] = read_type_names(value, "objectType", terms, at)
+        elif name in _SEALED and key == PROOF_KEY:
+            instance[name] = (
+                read_text(value, name, at) if name == "entityIdSealed" else read_type_names(value, name, terms, at)
+            )
         elif name in NOT_ATTRIBUTES:
             _check_reserved(name, kind, raw, at)
         else:
@@ -212,32 +289,6 @@ def _check_reserved(name: str, kind: str, raw: dict[str, Any], pointer: str) -> 
         raise BadRequestData(f"A {kind} cannot have the member {name!r}.", pointer=pointer)
 
 
-def read_value(kind: str, value: Any, terms: Terms, depth: int, pointer: str, nulls: Nulls) -> Any:
-    """The stored form of the value of an attribute of type `kind`."""
-    if value is None and kind != "JsonProperty":
-        raise BadRequestData(
-            f'null is no value in NGSI-LD; to delete something, send "{NGSI_LD_NULL}" in an update or merge.',
-            pointer=pointer,
-        )
-    if kind == "Property":
-        return encode_value(value, depth, pointer, allow_null=nulls is Nulls.DEEP)
-    if kind == "GeoProperty":
-        return encode_value(read_geometry(value, pointer), depth, pointer)
-    if kind == "Relationship":
-        return _read_objects(value, pointer)
-    if kind == "LanguageProperty":
-        return _read_language_map(value, pointer, nulls)
-    if kind == "VocabProperty":
-        return _read_vocab(value, terms, pointer)
-    if kind == "JsonProperty":
-        return encode_value(value, depth, pointer, allow_null=nulls is Nulls.DEEP)
-    if not isinstance(value, list):
-        raise BadRequestData(f"The {VALUE_MEMBERS[kind]} of a {kind} must be an array.", pointer=pointer)
-    if kind == "ListProperty":
-        return [encode_value(item, depth + 1, f"{pointer}/{index}") for index, item in enumerate(value)]
-    return [_read_list_object(item, f"{pointer}/{index}") for index, item in enumerate(value)]
-
-
 def _read_plain(raw: Any, depth: int, pointer: str, nulls: Nulls) -> Instance:
     """The concise form without members of its own: the value alone."""
     if raw == NGSI_LD_NULL and nulls:
@@ -250,20 +301,6 @@ def _read_plain(raw: Any, depth: int, pointer: str, nulls: Nulls) -> Instance:
             pointer=pointer,
         )
     return {"type": "Property", "value": encode_value(raw, depth + 1, pointer, allow_null=nulls is Nulls.DEEP)}
-
-
-def _read_dataset(
-    name: str, dataset: dict[str, Any], terms: Terms, depth: int, pointer: str, nulls: Nulls
-) -> list[Instance]:
-    instances = []
-    for dataset_id, raw in dataset.items():
-        at = f"{pointer}/dataset/{_escape(dataset_id)}"
-        instance = read_instance(raw, terms, depth=depth, pointer=at, nulls=nulls)
-        if dataset_id != "@none":
-            instance["datasetId"] = check_uri(dataset_id, "datasetId", at)
-        instances.append(instance)
-    _check_datasets(name, instances, [f"{pointer}/dataset/{_escape(dataset_id)}" for dataset_id in dataset])
-    return instances
 
 
 def _check_datasets(name: str, instances: list[Instance], pointers: list[str]) -> None:
@@ -327,60 +364,6 @@ def _deletion(kind: str, raw: dict[str, Any], pointer: str, nulls: Nulls) -> Ins
     if raw.get("datasetId", "@none") != "@none":
         instance["datasetId"] = check_uri(raw["datasetId"], "datasetId", f"{pointer}/datasetId")
     return instance
-
-
-def _read_unit_code(kind: str, value: Any, pointer: str) -> str:
-    if kind not in WITH_UNITS:
-        raise BadRequestData(f"A {kind} has no unit: leave unitCode out.", pointer=pointer)
-    return _text(value, "unitCode", pointer)
-
-
-def _read_object_type(value: Any, terms: Terms, pointer: str) -> str | list[str]:
-    if isinstance(value, list) and value:
-        return [terms.expand(_text(item, "objectType", pointer)) for item in value]
-    return terms.expand(_text(value, "objectType", pointer))
-
-
-def _read_objects(value: Any, pointer: str) -> str | list[str]:
-    if isinstance(value, list):
-        if not value:
-            raise BadRequestData(
-                "The object of a Relationship is an empty array: give at least one URI.", pointer=pointer
-            )
-        return [check_uri(item, "object of the Relationship", f"{pointer}/{index}") for index, item in enumerate(value)]
-    return check_uri(value, "object of the Relationship", pointer)
-
-
-def _read_list_object(item: Any, pointer: str) -> str:
-    if isinstance(item, dict) and set(item) == {"object"}:
-        item = item["object"]
-    return check_uri(item, "object of the ListRelationship", pointer)
-
-
-def _read_language_map(value: Any, pointer: str, nulls: Nulls) -> dict[str, str | list[str]]:
-    if not isinstance(value, dict) or not value:
-        raise BadRequestData('A languageMap is an object such as {"en": "tower", "fr": "tour"}.', pointer=pointer)
-    for tag, text in value.items():
-        check_language_tag(tag, pointer)
-        if NGSI_LD_NULL in (text if isinstance(text, list) else [text]) and nulls is not Nulls.DEEP:
-            raise BadRequestData(f'"{NGSI_LD_NULL}" is no text of a languageMap.', pointer=f"{pointer}/{tag}")
-        if not isinstance(text, str) and not (isinstance(text, list) and all(isinstance(item, str) for item in text)):
-            raise BadRequestData(
-                "A languageMap maps each tag to a text or an array of texts.", pointer=f"{pointer}/{tag}"
-            )
-    return value
-
-
-def _read_vocab(value: Any, terms: Terms, pointer: str) -> str | list[str]:
-    if isinstance(value, list) and value:
-        return [terms.expand_vocab(_text(item, "vocab", pointer)) for item in value]
-    return terms.expand_vocab(_text(value, "vocab", pointer))
-
-
-def _text(value: Any, what: str, pointer: str) -> str:
-    if isinstance(value, str) and value and value != NGSI_LD_NULL:
-        return value
-    raise BadRequestData(f"The {what} {value!r:.80} is not a text: expected a non-empty string.", pointer=pointer)
 
 
 def _escape(name: str) -> str:

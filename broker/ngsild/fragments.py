@@ -7,6 +7,7 @@ version. `mutations.py` applies it to an entity.
 from dataclasses import dataclass
 from typing import Any
 
+from broker.ngsild.attribute_values import located
 from broker.ngsild.attributes import (
     INSTANCE_DEPTH,
     Nulls,
@@ -88,8 +89,11 @@ class AttributeFragment:
     changes: Instance
 
 
-def read_attribute_fragment(document: Any, terms: Terms) -> AttributeFragment:
-    """The body of a partial update. BadRequestData if it is no object or states what is no attribute type."""
+def read_attribute_fragment(document: Any, terms: Terms, key: str = "") -> AttributeFragment:
+    """The body of a partial update of the attribute `key` (clause 5.6.4).
+
+    BadRequestData if it is no object or states what is no attribute type.
+    """
     if type(document) is not dict or not document:
         raise BadRequestData("Expected a JSON object with the members of the attribute that change.", pointer="")
     stated = document.get("type", document.get("@type"))
@@ -101,13 +105,20 @@ def read_attribute_fragment(document: Any, terms: Terms) -> AttributeFragment:
     changes: Instance = {}
     member = VALUE_MEMBERS[kind]
     if member in document:
-        instance = read_instance({"type": kind, member: document[member]}, terms, nulls=Nulls.MEMBERS)
+        instance = read_instance({"type": kind, member: document[member]}, terms, key=key, nulls=Nulls.MEMBERS)
         if is_deletion(instance):
             changes["deleted"] = True
         else:
             changes[member] = instance[member]
-    read_members(document, kind, changes, terms, depth=INSTANCE_DEPTH, pointer="", nulls=Nulls.MEMBERS)
+    read_members(document, kind, changes, terms, key=key, depth=INSTANCE_DEPTH, pointer="", nulls=Nulls.MEMBERS)
     return AttributeFragment(stated, changes.pop("datasetId", None), changes)
+
+
+def read_replacement(document: Any, terms: Terms, key: str = "") -> Instance:
+    """The body of Replace Attribute for the attribute `key`: one instance, an object (clauses 5.4, 5.6.19)."""
+    if type(document) is not dict:
+        raise BadRequestData("Expected a JSON object that represents one instance of the attribute.", pointer="")
+    return read_instance(document, terms, key=key)
 
 
 def _guess_kind(document: dict[str, Any]) -> str:
@@ -134,5 +145,5 @@ def _read_types(value: Any, terms: Terms, pointer: str) -> list[str]:
     for name in names:
         if not isinstance(name, str) or not name or name == NGSI_LD_NULL:
             raise BadRequestData(f"{name!r:.80} is not an entity type: expected a name or an IRI.", pointer=pointer)
-        types.append(terms.expand(name))
+        types.append(located(terms.expand, name, pointer))
     return list(dict.fromkeys(types))

@@ -7,6 +7,7 @@ An entity (`Entity`) is a plain dict:
     scopes      ["/Madrid/Gardens", …]                        absent when there is none
     attributes  {<attribute key>: [instance, …]}              one instance per datasetId, never an empty list
     createdAt, modifiedAt, expiresAt                          timestamps as text, expiresAt only where given
+    attributesExpire  the earliest expiresAt inside of `attributes`, where there is one (`expiry.py`)
     version     int, grows by one with each commit            set by the committer
     writers     {<process id>: <number of its last commit>}   set by the committer
 
@@ -15,9 +16,10 @@ An instance (`Instance`) is a plain dict:
     type        "Property" | "GeoProperty" | "LanguageProperty" | "VocabProperty" | "JsonProperty" | "ListProperty"
                 | "Relationship" | "ListRelationship"
     value       of Property and GeoProperty       (any JSON value but null)
-    languageMap {tag: text or [text]}             vocab   IRI or [IRI]            json       any JSON value
+    languageMap {tag: text or [text]}             vocab   IRI or [IRI]            json       object or [object]
     valueList   [JSON value, …]                   object  URI or [URI]            objectList [URI, …]
     datasetId, observedAt, unitCode, valueType (IRI), objectType (IRI or [IRI]), expiresAt    where given
+    entityIdSealed (text), entityTypeSealed (IRI or [IRI])            in an ngsildproof only, where given
     createdAt, modifiedAt                         set when the change is applied
     attributes  {<attribute key>: [instance, …]}  sub-attributes in the same shape, absent when there are none
 

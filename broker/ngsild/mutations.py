@@ -1,29 +1,29 @@
 """What the provision operations do to an entity: pure functions from (entity or None) to (entity or None, outcome).
 
+Operations on one attribute stand in `attribute_mutations.py`, Merge Entity in `merging.py`.
+
 A mutation is called with the entity as it is, None if it does not exist, and the timestamp of the change. It never
 modifies the entity it is given: it returns a new one that shares all unchanged parts, which is how the committer and
 the subscriptions see what changed. It may be called more than once, when another process changed the entity first.
-Clauses 5.6.1 to 5.6.10, 5.6.18 and 5.6.19.
+Clauses 5.6.1 to 5.6.3, 5.6.6 to 5.6.10 and 5.6.18.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from broker.ngsild.attributes import RELATIONSHIPS, REMOVABLE, WITH_UNITS, is_deletion
+from broker.ngsild.attributes import REMOVABLE, is_deletion
 from broker.ngsild.errors import AlreadyExists, BadRequestData, ResourceNotFound
-from broker.ngsild.fragments import AttributeFragment, Fragment
-from broker.ngsild.geometry import looks_like_geometry
-from broker.ngsild.model import NGSI_LD_NULL, VALUE_MEMBERS, Attributes, Entity, Instance, decode_key, find
+from broker.ngsild.fragments import Fragment
+from broker.ngsild.model import NGSI_LD_NULL, Attributes, Entity, Instance, decode_key, find
 
 type_matches = Callable[[list[str]], bool]
 Mutation = Callable[[Entity | None, str], tuple[Entity | None, Any]]
 
 _NO_OVERWRITE = "It exists already and overwriting is not allowed."
+_NO_SCOPE = "The entity has no scope that could be updated: append it with POST."
 _BESIDE = ("types", "scopes", "expiresAt")
 """What an update can change beside attributes."""
-_OWNERS = {"unitCode": WITH_UNITS, "valueType": frozenset(VALUE_MEMBERS) - RELATIONSHIPS, "objectType": RELATIONSHIPS}
-"""The types of attributes that may have a member."""
 
 
 @dataclass(slots=True)
@@ -51,16 +51,16 @@ class CreateEntity:
 
 @dataclass(slots=True, frozen=True)
 class UpsertEntity:
-    """Clause 5.6.8: create, or else replace or update. Outcome: whether the entity was created."""
+    """Clause 5.6.8: create, or else replace or update. Outcome: True if created, False if replaced, UpdateResult."""
 
     fragment: Fragment
     update: bool
 
-    def __call__(self, before: Entity | None, now: str) -> tuple[Entity, bool]:
+    def __call__(self, before: Entity | None, now: str) -> tuple[Entity, bool | UpdateResult]:
         if before is None:
             return _new_entity(self.fragment, now), True
         if self.update:
-            return _apply(before, self.fragment, now, UpdateResult()), False
+            return UpdateAttributes(before["_id"], self.fragment)(before, now)
         return _replacement(before, self.fragment, now), False
 
 
@@ -87,8 +87,10 @@ class UpdateAttributes:
     def __call__(self, before: Entity | None, now: str) -> tuple[Entity, UpdateResult]:
         entity = existing(before, self.entity_id, self.selector)
         result = UpdateResult()
-        scopes_ignored = self.fragment.scopes is not None and "scopes" not in entity
-        return _apply(entity, self.fragment, now, result, ignore_scope=scopes_ignored), result
+        ignore_scope = self.fragment.scopes is not None and "scopes" not in entity
+        if ignore_scope:
+            result.not_updated.append(("scope", _NO_SCOPE))
+        return _apply(entity, self.fragment, now, result, ignore_scope=ignore_scope), result
 
 
 @dataclass(slots=True, frozen=True)
@@ -104,63 +106,6 @@ class AppendAttributes:
         entity = existing(before, self.entity_id, self.selector)
         result = UpdateResult()
         return _apply(entity, self.fragment, now, result, overwrite=self.overwrite), result
-
-
-@dataclass(slots=True, frozen=True)
-class PartialUpdate:
-    """Clause 5.6.4: change members of one attribute instance, or delete it by an NGSI-LD Null. Outcome: None."""
-
-    entity_id: str
-    key: str
-    fragment: AttributeFragment
-    selector: type_matches | None = None
-
-    def __call__(self, before: Entity | None, now: str) -> tuple[Entity, None]:
-        entity = existing(before, self.entity_id, self.selector)
-        instances, index = _locate(entity, self.key, self.fragment.dataset_id)
-        changed = _partially_updated(instances[index], self.fragment, now)
-        kept = [] if changed is None else [changed]
-        return _with_attribute(entity, self.key, [*instances[:index], *kept, *instances[index + 1 :]], now), None
-
-
-@dataclass(slots=True, frozen=True)
-class ReplaceAttribute:
-    """Clause 5.6.19: replace one attribute instance. Outcome: None."""
-
-    entity_id: str
-    key: str
-    instance: Instance
-    selector: type_matches | None = None
-
-    def __call__(self, before: Entity | None, now: str) -> tuple[Entity, None]:
-        entity = existing(before, self.entity_id, self.selector)
-        instances, index = _locate(entity, self.key, self.instance.get("datasetId"))
-        changed = stamped(self.instance, now, instances[index])
-        return _with_attribute(entity, self.key, [*instances[:index], changed, *instances[index + 1 :]], now), None
-
-
-@dataclass(slots=True, frozen=True)
-class DeleteAttribute:
-    """Clause 5.6.5. `key` None stands for the scope. Outcome: None."""
-
-    entity_id: str
-    key: str | None
-    dataset_id: str | None = None
-    delete_all: bool = False
-    selector: type_matches | None = None
-
-    def __call__(self, before: Entity | None, now: str) -> tuple[Entity, None]:
-        entity = existing(before, self.entity_id, self.selector)
-        if self.key is None:
-            if "scopes" not in entity:
-                raise ResourceNotFound(f"The entity {self.entity_id} has no scope.")
-            return {name: value for name, value in entity.items() if name != "scopes"} | {"modifiedAt": now}, None
-        if self.delete_all:
-            if self.key not in entity["attributes"]:
-                raise _no_attribute(self.entity_id, self.key, None)
-            return _with_attribute(entity, self.key, [], now), None
-        instances, index = _locate(entity, self.key, self.dataset_id)
-        return _with_attribute(entity, self.key, [*instances[:index], *instances[index + 1 :]], now), None
 
 
 @dataclass(slots=True, frozen=True)
@@ -220,6 +165,41 @@ def with_types(entity: Entity, types: list[str] | None) -> list[str]:
     return current + [name for name in types if name not in current]
 
 
+def write_instances(
+    attributes: Attributes, key: str, incoming: list[Instance], now: str, overwrite: bool
+) -> tuple[bool, str | None]:
+    """Write the instances of a fragment into `attributes`: whether any was written, and why others were not."""
+    current = attributes.get(key)
+    if current is None and len(incoming) == 1 and not is_deletion(incoming[0]):
+        attributes[key] = [stamped(incoming[0], now)]
+        return True, None
+    instances = list(current or ())
+    reason = None
+    written = False
+    for instance in incoming:
+        dataset_id = instance.get("datasetId")
+        index = next((i for i, old in enumerate(instances) if old.get("datasetId") == dataset_id), None)
+        if is_deletion(instance):
+            if index is None:
+                reason = "The attribute instance to be deleted does not exist."
+                continue
+            del instances[index]
+        elif index is None:
+            instances.append(stamped(instance, now))
+        elif overwrite:
+            instances[index] = stamped(instance, now, instances[index])
+        else:
+            reason = _NO_OVERWRITE
+            continue
+        written = True
+    if written:
+        if instances:
+            attributes[key] = instances
+        else:
+            del attributes[key]
+    return written, reason
+
+
 def _new_entity(fragment: Fragment, now: str) -> Entity:
     if (
         fragment.expires_at == NGSI_LD_NULL
@@ -264,7 +244,7 @@ def _apply(
     """Partial update patch at the level of attributes (clause 5.5.8), or append without overwriting (5.6.3)."""
     attributes: Attributes = dict(entity["attributes"])
     for key, incoming in fragment.attributes.items():
-        written, reason = _write_instances(attributes, key, incoming, now, overwrite)
+        written, reason = write_instances(attributes, key, incoming, now, overwrite)
         if written:
             result.updated.append(decode_key(key))
         if reason is not None:
@@ -285,41 +265,6 @@ def _apply(
     return new
 
 
-def _write_instances(
-    attributes: Attributes, key: str, incoming: list[Instance], now: str, overwrite: bool
-) -> tuple[bool, str | None]:
-    """Write instances of one attribute into `attributes`: whether any was written, and why others were not."""
-    current = attributes.get(key)
-    if current is None and len(incoming) == 1 and not is_deletion(incoming[0]):
-        attributes[key] = [stamped(incoming[0], now)]
-        return True, None
-    instances = list(current or ())
-    reason = None
-    written = False
-    for instance in incoming:
-        dataset_id = instance.get("datasetId")
-        index = next((i for i, old in enumerate(instances) if old.get("datasetId") == dataset_id), None)
-        if is_deletion(instance):
-            if index is None:
-                reason = "The attribute instance to be deleted does not exist."
-                continue
-            del instances[index]
-        elif index is None:
-            instances.append(stamped(instance, now))
-        elif overwrite:
-            instances[index] = stamped(instance, now, instances[index])
-        else:
-            reason = _NO_OVERWRITE
-            continue
-        written = True
-    if written:
-        if instances:
-            attributes[key] = instances
-        else:
-            del attributes[key]
-    return written, reason
-
-
 def _write_scopes(entity: Entity, scopes: list[str], overwrite: bool) -> None:
     if scopes == [NGSI_LD_NULL]:
         entity.pop("scopes", None)
@@ -330,63 +275,3 @@ def _write_scopes(entity: Entity, scopes: list[str], overwrite: bool) -> None:
         added = [scope for scope in scopes if scope not in current]
         if added:
             entity["scopes"] = current + added
-
-
-def _partially_updated(current: Instance, fragment: AttributeFragment, now: str) -> Instance | None:
-    """The instance after a partial update; None if the update deletes it."""
-    member = VALUE_MEMBERS[current["type"]]
-    if fragment.kind is not None and fragment.kind != current["type"]:
-        raise BadRequestData(
-            f"The attribute is a {current['type']}, not a {fragment.kind}: a partial update cannot change its type.",
-            pointer="/type",
-        )
-    if is_deletion(fragment.changes):
-        return None
-    for name in fragment.changes:
-        if name != member and name in VALUE_MEMBERS.values():
-            raise BadRequestData(
-                f"The attribute is a {current['type']}: its value is in {member!r}, not in {name!r}.",
-                pointer=f"/{name}",
-            )
-    if current["type"] == "GeoProperty" and not looks_like_geometry(fragment.changes.get("value", current["value"])):
-        raise BadRequestData("The attribute is a GeoProperty: its value must be a GeoJSON geometry.", pointer="/value")
-    for name, owners in _OWNERS.items():
-        if name in fragment.changes and current["type"] not in owners:
-            raise BadRequestData(f"A {current['type']} has no {name}: leave it out.", pointer=f"/{name}")
-    new = dict(current)
-    for name, value in fragment.changes.items():
-        if name == "attributes":
-            children = dict(current.get("attributes", {}))
-            for key, incoming in value.items():
-                _write_instances(children, key, incoming, now, overwrite=True)
-            new["attributes"] = children
-        elif value == NGSI_LD_NULL and name != member:
-            new.pop(name, None)
-        else:
-            new[name] = value
-    if not new.get("attributes", True):
-        del new["attributes"]
-    new["modifiedAt"] = now
-    return new
-
-
-def _locate(entity: Entity, key: str, dataset_id: str | None) -> tuple[list[Instance], int]:
-    instances = entity["attributes"].get(key, [])
-    for index, instance in enumerate(instances):
-        if instance.get("datasetId") == dataset_id:
-            return instances, index
-    raise _no_attribute(entity["_id"], key, dataset_id)
-
-
-def _no_attribute(entity_id: str, key: str, dataset_id: str | None) -> ResourceNotFound:
-    named = f" with the datasetId {dataset_id}" if dataset_id else ""
-    return ResourceNotFound(f"The entity {entity_id} has no attribute {decode_key(key)}{named}.")
-
-
-def _with_attribute(entity: Entity, key: str, instances: list[Instance], now: str) -> Entity:
-    attributes = dict(entity["attributes"])
-    if instances:
-        attributes[key] = instances
-    else:
-        del attributes[key]
-    return {**entity, "attributes": attributes, "modifiedAt": now}

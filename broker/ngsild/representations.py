@@ -1,6 +1,9 @@
 """Rendering: the stored form of an entity becomes one of the three representations (clauses 4.5.1 to 4.5.4, 4.15).
 
 Normalised and concise are lossless; simplified keeps values only. Names are compacted with the @context of the request.
+
+An instance that is given with a member "previous", the value that it had before, shows it under the name for its type
+(previousValue and its kin); no stored instance has one.
 """
 
 from collections.abc import Collection
@@ -8,12 +11,16 @@ from enum import StrEnum
 from typing import Any, Protocol
 
 from broker.ngsild.geometry import looks_like_geometry
+from broker.ngsild.languages import in_language, parse_language_ranges
 from broker.ngsild.model import VALUE_MEMBERS, Entity, Instance, decode_key
 from broker.ngsild.values import decode_value
 
-_METADATA = ("unitCode", "observedAt", "datasetId")
+_METADATA = ("unitCode", "observedAt", "datasetId", "entityIdSealed")
+_TYPE_NAMES = ("objectType", "entityTypeSealed")
 _SYSTEM = ("createdAt", "modifiedAt", "expiresAt")
-_READ_AS_INSTANCE = frozenset({"type", "@type", "dataset", *VALUE_MEMBERS.values()})
+_HOLD_VALUES = frozenset(VALUE_MEMBERS.values())
+_READ_AS_INSTANCE = _HOLD_VALUES | {"type", "@type", "dataset"}
+_PREVIOUS = {kind: f"previous{member[0].upper()}{member[1:]}" for kind, member in VALUE_MEMBERS.items()}
 _WRAPPED_WHEN_SIMPLIFIED = {"LanguageProperty": "languageMap", "VocabProperty": "vocab", "JsonProperty": "json"}
 
 
@@ -46,7 +53,7 @@ def render_entity(
     """The entity as a JSON object without "@context".
 
     `pick` and `omit` hold attribute keys and the names "id", "type" and "scope"; `datasets` holds datasetIds, "@none"
-    for the default instance; `lang` is a natural language filter of clause 4.15.
+    for the default instance; `lang` is a natural language filter (clause 4.15): BadRequestData if it is malformed.
     """
     document: dict[str, Any] = {}
     if (pick is None or "id" in pick) and "id" not in omit:
@@ -140,15 +147,34 @@ def _concise(instance: Instance, context: Compactor, sys_attrs: bool, *, bare: b
     return document
 
 
+def previous_value(kind: str, value: Any, context: Compactor, format: Format) -> dict[str, Any]:  # noqa: A002
+    """The member that shows which value an attribute of this type had before, normalised or concise."""
+    if kind == "ListRelationship" and format is Format.NORMALIZED:
+        return {_PREVIOUS[kind]: [{"object": item} for item in value]}
+    return {_PREVIOUS[kind]: _rendered_value(kind, value, context)}
+
+
+def shown_instances(shown: Any) -> list[Any]:
+    """The instances in what `render_attribute` made, normalised or concise; a value that stood alone as an object."""
+    if isinstance(shown, list) and any(_is_instance(item) for item in shown):
+        return shown
+    return [shown if _is_instance(shown) else {"value": shown}]
+
+
+def _is_instance(shown: Any) -> bool:
+    return isinstance(shown, dict) and not shown.keys().isdisjoint(_HOLD_VALUES)
+
+
 def _reads_back_as_value(value: Any, kind: str) -> bool:
-    """Whether a value that stands alone would be read as the same Property or GeoProperty again."""
+    """Whether a value that stands alone is read as that of a Property, or of a GeoProperty, again.
+
+    An object with a `type`, or with a member that holds values, is an instance (clause 4.5.2.3); so is one in an array.
+    A geometry has a type of its own.
+    """
     if kind == "GeoProperty":
-        return True
-    if isinstance(value, dict):
-        return value.keys().isdisjoint(_READ_AS_INSTANCE)
-    if isinstance(value, list):
-        return not any(isinstance(item, dict) for item in value)
-    return True
+        return not _is_instance(value)
+    items = value if isinstance(value, list) else [value]
+    return all(item.keys().isdisjoint(_READ_AS_INSTANCE) for item in items if isinstance(item, dict))
 
 
 def _render_members(
@@ -163,13 +189,14 @@ def _render_members(
             document[name] = instance[name]
     if "valueType" in instance:
         document["valueType"] = context.compact(instance["valueType"])
-    if "objectType" in instance:
-        types = instance["objectType"]
-        document["objectType"] = (
-            [context.compact(name) for name in types] if isinstance(types, list) else context.compact(types)
-        )
+    for name in _TYPE_NAMES:
+        if name in instance:
+            iris = instance[name]
+            document[name] = [context.compact(iri) for iri in iris] if isinstance(iris, list) else context.compact(iris)
     if "lang" in instance:
         document["lang"] = instance["lang"]
+    if "previous" in instance:
+        document.update(previous_value(instance["type"], instance["previous"], context, format))
     for key, children in instance.get("attributes", {}).items():
         document[context.compact(decode_key(key))] = render_attribute(children, context, format, sys_attrs)
 
@@ -178,39 +205,3 @@ def _render_system(instance: Instance, document: dict[str, Any]) -> None:
     for name in _SYSTEM:
         if name in instance:
             document[name] = instance[name]
-
-
-def parse_language_ranges(text: str) -> list[str]:
-    """The language ranges of a `lang` filter, the preferred first (RFC 3282)."""
-    ranges = []
-    for position, part in enumerate(text.split(",")):
-        tag, _, parameters = part.strip().partition(";")
-        name, _, weight = parameters.strip().partition("=")
-        try:
-            quality = float(weight) if name.strip() == "q" else 1.0
-        except ValueError:
-            quality = 1.0
-        ranges.append((-quality, position, tag.strip()))
-    return [tag for _, _, tag in sorted(ranges)]
-
-
-def in_language(instance: Instance, ranges: list[str]) -> Instance:
-    """A LanguageProperty reduced to one language, as a Property with the member `lang`; others as they are."""
-    if instance["type"] != "LanguageProperty":
-        return instance
-    texts = instance["languageMap"]
-    tag = _choose_language(texts, ranges)
-    reduced = {name: value for name, value in instance.items() if name != "languageMap"}
-    return {**reduced, "type": "Property", "value": texts[tag], "lang": tag}
-
-
-def _choose_language(texts: dict[str, Any], ranges: list[str]) -> str:
-    by_lower = {tag.lower(): tag for tag in texts}
-    for wanted in ranges:
-        prefix = wanted.lower()
-        if prefix in by_lower:
-            return by_lower[prefix]
-        for lower, tag in by_lower.items():
-            if lower.startswith(prefix + "-"):
-                return tag
-    return "@none" if "@none" in texts else next(iter(texts))

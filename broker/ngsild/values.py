@@ -19,15 +19,15 @@ _PLAIN = (float, bool)
 def encode_value(value: Any, depth: int, pointer: str, *, allow_null: bool = False) -> Any:
     """The stored form of a JSON value found at `pointer`, at nesting level `depth` of the stored entity.
 
-    `allow_null` lets the text "urn:ngsi-ld:null" pass (merge operations, clause 5.5.12); elsewhere it is
-    BadRequestData (clause 5.5.4).
+    `allow_null` lets the text "urn:ngsi-ld:null" pass as a member of objects (merge operations, clause 5.5.12);
+    elsewhere it is BadRequestData (clause 5.5.4). An array is replaced as a whole: nothing in it can be deleted.
     """
     kind = type(value)
     if kind is str:
         if value == NGSI_LD_NULL and not allow_null:
             raise BadRequestData(
                 f'"{NGSI_LD_NULL}" stands for a deletion and cannot be stored as a value; '
-                "send it only in an operation that updates or merges.",
+                "send it only in an operation that updates or merges, and not inside an array.",
                 pointer=pointer,
             )
         return value
@@ -46,7 +46,7 @@ def encode_value(value: Any, depth: int, pointer: str, *, allow_null: bool = Fal
             pointer=pointer,
         )
     if kind is list:
-        return [encode_value(item, depth + 1, pointer, allow_null=allow_null) for item in value]
+        return [encode_value(item, depth + 1, pointer) for item in value]
     return {
         encode_key(key): encode_value(item, depth + 1, pointer, allow_null=allow_null) for key, item in value.items()
     }

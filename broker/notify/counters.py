@@ -1,8 +1,11 @@
 """What was delivered: counted in memory, and added to the subscriptions in batches (clause 5.2.14.2)."""
 
+import asyncio
 from typing import Protocol
 
 from broker.storage.subscriptions import Deliveries
+
+_LONGEST_REASON = 500
 
 
 class CounterStore(Protocol):
@@ -18,6 +21,7 @@ class Counters:
     def __init__(self, store: CounterStore) -> None:
         self._store = store
         self._pending: dict[tuple[str, str], Deliveries] = {}
+        self._flushing = asyncio.Lock()
 
     def __bool__(self) -> bool:
         return bool(self._pending)
@@ -30,25 +34,34 @@ class Counters:
 
     def succeeded(self, tenant: str, subscription_id: str, now: str) -> None:
         """The endpoint accepted it."""
-        self._of(tenant, subscription_id).last_success = now
+        pending = self._of(tenant, subscription_id)
+        pending.last_success = now
+        pending.in_row = 0
 
-    def failed(self, tenant: str, subscription_id: str, now: str) -> None:
-        """The endpoint refused it, or did not answer."""
+    def failed(self, tenant: str, subscription_id: str, now: str, reason: str) -> None:
+        """The endpoint refused it, or did not answer; `reason` tells operators why."""
         pending = self._of(tenant, subscription_id)
         pending.failed += 1
+        pending.in_row += 1
         pending.last_failure = now
+        pending.last_error = reason[:_LONGEST_REASON]
+
+    def gave_up(self, tenant: str, subscription_id: str) -> None:
+        """It is not tried any more."""
+        self._of(tenant, subscription_id).given_up += 1
 
     async def flush(self) -> None:
-        """Add the counts to the subscriptions. If storage is lost they are kept for the next time and it raises."""
-        if not self._pending:
-            return
-        taken, self._pending = self._pending, {}
-        try:
-            await self._store.add_deliveries(taken)
-        except BaseException:
-            for (tenant, subscription_id), earlier in taken.items():
-                _merge(self._of(tenant, subscription_id), earlier)
-            raise
+        """Add to the subscriptions all that was counted before. Unavailable: it is kept for the next time."""
+        async with self._flushing:  # what another flush is adding has to be there, too, when this one returns
+            if not self._pending:
+                return
+            taken, self._pending = self._pending, {}
+            try:
+                await self._store.add_deliveries(taken)
+            except BaseException:
+                for (tenant, subscription_id), earlier in taken.items():
+                    _merge(self._of(tenant, subscription_id), earlier)
+                raise
 
     def _of(self, tenant: str, subscription_id: str) -> Deliveries:
         pending = self._pending.get((tenant, subscription_id))
@@ -58,6 +71,10 @@ class Counters:
 
 
 def _merge(later: Deliveries, earlier: Deliveries) -> None:
+    if later.last_success is None:
+        later.in_row += earlier.in_row
+    later.given_up += earlier.given_up
+    later.last_error = later.last_error or earlier.last_error
     later.sent += earlier.sent
     later.failed += earlier.failed
     later.last_notification = later.last_notification or earlier.last_notification

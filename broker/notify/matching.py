@@ -9,8 +9,13 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
+import structlog
+
 from broker.ngsild.changes import Change
+from broker.ngsild.errors import TooComplexQuery
 from broker.ngsild.model import Attributes, Entity, Instance
+
+log = structlog.get_logger(__name__)
 
 ATTRIBUTE_CREATED, ATTRIBUTE_UPDATED, ATTRIBUTE_DELETED, ENTITY_CREATED, ENTITY_DELETED = 1, 2, 4, 8, 16
 
@@ -81,9 +86,13 @@ class Condition:
         if not self.triggers & events.of(self.watched):
             return False
         entity: Any = change.after if change.after is not None else change.before
-        if self.selectors and not any(selector.selects(entity) for selector in self.selectors):
+        try:
+            if self.selectors and not any(selector.selects(entity) for selector in self.selectors):
+                return False
+            return all(predicate(entity) for predicate in self.predicates)
+        except TooComplexQuery as error:  # that of a subscriber is no reason to refuse the update of somebody else
+            log.warning("a subscription was not compared", entity=entity["_id"], reason=error.detail)
             return False
-        return all(predicate(entity) for predicate in self.predicates)
 
 
 class Events:

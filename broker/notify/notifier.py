@@ -10,7 +10,7 @@ import contextlib
 import os
 import platform
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import count
 from typing import Any, Protocol
@@ -20,15 +20,17 @@ import structlog
 from broker.ngsild.changes import Change
 from broker.ngsild.errors import NgsiLdError
 from broker.notify.counters import Counters, CounterStore
-from broker.notify.courier import GivesTurns, NotificationCourier, Posts
-from broker.notify.endpoints import DeliveryLimits, Endpoint
+from broker.notify.courier import Completes, NotificationCourier, Sends
+from broker.notify.drafts import write_draft
+from broker.notify.endpoint_set import EndpointSet
+from broker.notify.endpoints import DeliveryLimits
 from broker.notify.matching import Events
 from broker.notify.owed import Owed, new_notification_id
-from broker.notify.queues import Budget, EndpointQueue
 from broker.notify.registry import Registry
 from broker.notify.rendering import Projection
-from broker.notify.subscription import Subscription
+from broker.notify.subscription import Subscription, endpoint_name
 from broker.notify.takeover import KnowsProcesses, Landed, OwedByOthers, Takeover
+from broker.notify.throttling import GivesTurns
 from broker.storage.outbox import fits
 from broker.telemetry import Metrics
 
@@ -42,14 +44,13 @@ _AFTER_FAILURE = 1.0
 class Pace:
     """How often a notifier does its rounds, in seconds.
 
-    `settle`: taking what was delivered out of the outbox; `count`: adding to the subscriptions' counters; `beat`: a
-    sign of life, several in the time of a lease; `look`: for dead processes; `tidy`: idle endpoints, and subscriptions
-    that could not be used.
+    `settle`: adding to the subscriptions' counters, and taking what was delivered out of the outbox; `beat`: a sign of
+    life, several in the time of a lease; `look`: for dead processes; `tidy`: idle endpoints, and subscriptions that
+    could not be used.
     `grace` is how old what never landed must be to be dropped in a takeover.
     """
 
-    settle: float = 0.05
-    count: float = 0.25
+    settle: float = 0.1
     beat: float = 1.0
     look: float = 2.0
     tidy: float = 5.0
@@ -82,7 +83,8 @@ class Notifier:
         outbox: OwedByOthers,
         processes: Processes,
         landed: Landed,
-        outbound: Posts,
+        sender: Sends,
+        completer: Completes,
         metrics: Metrics,
         limits: DeliveryLimits | None = None,
         pace: Pace | None = None,
@@ -96,7 +98,8 @@ class Notifier:
         self._pace = pace or Pace()
         self._counters = Counters(store)
         self._courier = NotificationCourier(
-            outbound=outbound,
+            sender=sender,
+            completer=completer,
             subscriptions=registry,
             turns=store,
             counters=self._counters,
@@ -107,8 +110,7 @@ class Notifier:
         self._takeover = Takeover(
             heir=process, processes=processes, outbox=outbox, landed=landed, offer=self._offer, grace=self._pace.grace
         )
-        self._endpoints: dict[str, Endpoint] = {}
-        self._budget = Budget()
+        self._endpoints = EndpointSet(self._courier, outbox, self._limits)
         self._sequence = count(1)
         self._finished: list[str] = []
         self._settling = asyncio.Lock()
@@ -143,7 +145,6 @@ class Notifier:
             (self._pace.beat, lambda: self._processes.beat(self.process, about)),
             (self._pace.look, self._takeover.look),
             (self._pace.settle, self._settle),
-            (self._pace.count, self._counters.flush),
             (self._pace.tidy, self._tidy),
         ]
         self._tasks = [asyncio.create_task(self._every(seconds, action)) for seconds, action in rounds]
@@ -152,46 +153,60 @@ class Notifier:
         """Deliver what can be delivered within `timeout` seconds; the rest stays in the outbox for other processes."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                await asyncio.gather(*(endpoint.drain() for endpoint in self._endpoints.values()))
+                await asyncio.gather(*(endpoint.drain() for endpoint in self._endpoints))
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._takeover.stop()
-        await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints.values()))
+        await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints))
         await self._registry.stop()
         with contextlib.suppress(NgsiLdError):
             await self._settle()
-            await self.flush()
             await self._processes.leave(self.process)
 
     async def flush(self) -> None:
         """Add what was counted so far to the subscriptions. Raises Unavailable."""
         await self._counters.flush()
 
+    def failed(self, tenant: str, subscription_id: str, reason: str) -> None:
+        """Count a notification that a subscription should have had, but that could not be made."""
+        self._courier.failed(tenant, subscription_id, reason)
+
     @property
     def backlog(self) -> int:
         """How many notifications this process has yet to deliver."""
-        return sum(len(endpoint) for endpoint in self._endpoints.values())
+        return self._endpoints.backlog
+
+    def waiting(self) -> Iterator[tuple[str, int, float]]:
+        """By endpoint, named by its host and port: how much this process has yet to deliver, and since when."""
+        for key, number, oldest in self._endpoints.waiting():
+            yield endpoint_name(key), number, oldest
 
     def _fires(self, subscription: Subscription, change: Change, events: Events) -> bool:
+        if subscription.throttle is not None and subscription.throttle.resting:
+            return False
         try:
-            fires = subscription.fires(change, events)
+            return subscription.fires(change, events)
         except Exception:
             # Whoever updates an entity must not suffer from somebody's subscription.
             log.exception("subscription failed to match", subscription=subscription.id, entity=change.entity_id)
             return False
-        return fires and (subscription.throttling is None or subscription.resting_until <= time.monotonic())
 
     def _owe(self, firing: list[Subscription], change: Change, commit: int) -> list[Owed]:
         owed: list[Owed] = []
-        rendered: dict[tuple[Projection, bool], bytes] = {}
+        rendered: dict[tuple[Projection, frozenset[str] | None], bytes] = {}
+        draft = b""
         created_at = time.time()
         for subscription in firing:
-            view = subscription.projection, change.after is None and subscription.wants_deleted_attributes
-            entity = rendered.get(view)
-            if entity is None:
-                entity = rendered[view] = view[0].render(change, deleted_attributes=view[1])
             notification_id = new_notification_id()
+            if subscription.deferred:
+                body = draft = draft or write_draft(change)
+            else:
+                view = subscription.projection, None if change.after is not None else subscription.gone
+                entity = rendered.get(view)
+                if entity is None:
+                    entity = rendered[view] = view[0].render(change, view[1])
+                body = subscription.body(notification_id, change.now, entity)
             one = Owed(
                 id=notification_id,
                 tenant=change.tenant,
@@ -200,8 +215,9 @@ class Notifier:
                 process=self.process,
                 commit=commit,
                 sequence=next(self._sequence),
-                body=subscription.body(notification_id, change.now, entity),
+                body=body,
                 created_at=created_at,
+                draft=subscription.deferred,
             )
             if fits(one.body):
                 owed.append(one)
@@ -211,34 +227,28 @@ class Notifier:
 
     def _offer(self, owed: Owed) -> None:
         subscription = self._registry.get(owed.tenant, owed.subscription_id)
-        url = "" if subscription is None else subscription.target.url
-        endpoint = self._endpoints.get(url)
-        if endpoint is None:
-            queue = EndpointQueue(self._limits.queue, self._budget)
-            endpoint = self._endpoints[url] = Endpoint(queue, self._courier, self._outbox, self._limits)
-        if not endpoint.offer(owed):
+        key = "" if subscription is None else subscription.target.endpoint
+        if not self._endpoints.offer(key, owed):
             self._courier.lose(owed, "too much waits for its endpoint already")
 
     def _finish(self, notification_id: str) -> None:
         self._finished.append(notification_id)
 
     async def _settle(self) -> None:
-        if not self._finished:
-            return
         async with self._settling:
             finished, self._finished = self._finished, []
             try:
-                await self._outbox.remove(finished)
+                await self._counters.flush()  # first: what has left the outbox is counted, even if this process dies
+                if finished:
+                    await self._outbox.remove(finished)
             except BaseException:
                 self._finished = finished + self._finished
                 raise
 
     async def _tidy(self) -> None:
-        for url in [url for url, endpoint in self._endpoints.items() if endpoint.idle]:
-            del self._endpoints[url]
-        for endpoint in self._endpoints.values():
-            endpoint.wake()
+        self._endpoints.tidy()
         await self._registry.retry_broken()
+        await self._registry.renew()
 
     async def _every(self, seconds: float, action: Callable[[], Awaitable[None]]) -> None:
         while True:

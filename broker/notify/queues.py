@@ -9,10 +9,10 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from broker.notify.owed import Owed
+from broker.notify.owed import Owed, made_at
 
 MOST_OUTSIDE = 1_000_000
-"""Ids that one queue remembers at most of what waits in the outbox only."""
+"""Ids that one queue remembers at most of what waits in the outbox only, unless it is told otherwise."""
 
 _Lane = tuple[str, str]
 
@@ -28,10 +28,11 @@ class Budget:
 class EndpointQueue:
     """What one endpoint is owed. An entry that was taken stays counted until it is done."""
 
-    __slots__ = ("_budget", "_lanes", "_limit", "_outside", "_ready", "size")
+    __slots__ = ("_budget", "_lanes", "_limit", "_most_outside", "_outside", "_ready", "size")
 
-    def __init__(self, limit: int, budget: Budget) -> None:
+    def __init__(self, limit: int, budget: Budget, most_outside: int = MOST_OUTSIDE) -> None:
         self._limit = limit
+        self._most_outside = most_outside
         self._budget = budget
         self._lanes: dict[_Lane, deque[Owed]] = {}
         self._ready: deque[_Lane] = deque()
@@ -45,6 +46,14 @@ class EndpointQueue:
     def outside(self) -> int:
         """How many entries wait in the outbox only."""
         return len(self._outside)
+
+    @property
+    def oldest(self) -> float | None:
+        """When the oldest entry was made, in seconds since 1970; None of none."""
+        moments = [lane[0].created_at for lane in self._lanes.values()]
+        if self._outside:
+            moments.append(made_at(self._outside[0]))
+        return min(moments, default=None)
 
     @property
     def ready(self) -> int:
@@ -65,7 +74,7 @@ class EndpointQueue:
         if not self._outside and self._has_room(owed):
             self._append(owed)
             return True
-        if len(self._outside) >= MOST_OUTSIDE:
+        if len(self._outside) >= self._most_outside:
             return False
         self._outside.append(owed.id)
         return True
@@ -89,13 +98,28 @@ class EndpointQueue:
             del self._lanes[name]
 
     def put_back(self, owed: Owed) -> None:
-        """The entry taken could not be delivered: it is the first to be tried again."""
-        self._ready.appendleft((owed.tenant, owed.entity_id))
+        """The entry taken could not be delivered: it is the first of its entity to be tried again.
+
+        Other entities come before it, so that what an endpoint chokes on holds up its own entity only.
+        """
+        self._ready.append((owed.tenant, owed.entity_id))
 
     def wanted(self, most: int) -> Sequence[str]:
         """The ids to read from the outbox when the queue is roomy: as many as there is room for, in order."""
         room = min(most, self._limit - self.size, len(self._outside))
         return [self._outside[index] for index in range(room)]
+
+    def remember(self, ids: deque[str]) -> None:
+        """Take over ids of what waits in the outbox only; the queue has to be empty."""
+        self._outside = ids
+
+    def forget(self) -> deque[str]:
+        """Empty a queue of which nothing is under way; the ids of what was in it, those of one entity in order."""
+        held = deque(owed.id for lane in self._lanes.values() for owed in lane)
+        self._budget.used -= sum(len(owed.body) for lane in self._lanes.values() for owed in lane)
+        held.extend(self._outside)
+        self._lanes, self._ready, self._outside, self.size = {}, deque(), deque(), 0
+        return held
 
     def refill(self, wanted: Sequence[str], found: Iterable[Owed]) -> None:
         """Queue what the outbox had of the ids that `wanted` gave; the others are owed no more."""

@@ -5,7 +5,7 @@ of other processes arrive within milliseconds. When the stream breaks, everythin
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
@@ -20,6 +20,9 @@ log = structlog.get_logger(__name__)
 
 Compiler = Callable[[Document], Awaitable[Subscription]]
 """Makes a subscription of its document; raises NgsiLdError when it cannot, as for an @context that is out of reach."""
+
+Outdated = Callable[[Sequence[Subscription]], Awaitable[list[Subscription]]]
+"""Finds those subscriptions that would be compiled to something else by now."""
 
 _YIELD_EVERY = 100
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.2, 10.0
@@ -44,15 +47,20 @@ class SubscriptionSource(Protocol):
 
 
 class Registry:
-    """Compiled subscriptions by tenant. `matching` holds those that can fire, by tenant; no entry: none can."""
+    """Compiled subscriptions by tenant. `matching` holds those that can fire, by tenant; no entry: none can.
 
-    def __init__(self, source: SubscriptionSource, compiler: Compiler) -> None:
+    `periodic` holds those that are told at intervals, by tenant and id, active or not; they never fire.
+    """
+
+    def __init__(self, source: SubscriptionSource, compiler: Compiler, outdated: Outdated | None = None) -> None:
         self._source = source
         self._compile = compiler
+        self._outdated = outdated
         self._known: dict[tuple[str, str], Subscription] = {}
         self._broken: dict[tuple[str, str], Document] = {}
         self._following: asyncio.Task[None] | None = None
         self.matching: dict[str, ConditionIndex[Subscription]] = {}
+        self.periodic: dict[tuple[str, str], Subscription] = {}
 
     def __len__(self) -> int:
         return len(self._known)
@@ -110,12 +118,37 @@ class Registry:
         known = self._known.get(name)
         if known is not None and known.version >= subscription.version:
             return
+        self._take_in(name, subscription)
+
+    async def renew(self) -> None:
+        """Compile anew those whose @contexts are others by now; those that cannot be compiled stay as they are."""
+        if self._outdated is None:
+            return
+        for subscription in await self._outdated(list(self._known.values())):
+            name = subscription.tenant, subscription.id
+            document = await self._source.get(*name)
+            if document is None:
+                continue
+            try:
+                renewed = await self._compile(document)
+            except NgsiLdError as error:
+                log.error("subscription keeps its @context", tenant=name[0], subscription=name[1], reason=error.detail)
+                continue
+            known = self._known.get(name)
+            if known is not None and known.version <= renewed.version:
+                self._take_in(name, renewed)
+
+    def _take_in(self, name: tuple[str, str], subscription: Subscription) -> None:
+        known = self._known.get(name)
         self._broken.pop(name, None)
         if known is not None:
-            subscription.resting_until = known.resting_until if known.throttling == subscription.throttling else 0.0
+            if known.throttle and subscription.throttle and known.throttle.seconds == subscription.throttle.seconds:
+                subscription.throttle = known.throttle
             self._unlist(known)
         self._known[name] = subscription
-        if subscription.active:
+        if subscription.periodic is not None:
+            self.periodic[name] = subscription
+        elif subscription.active:
             index = self.matching.get(subscription.tenant)
             if index is None:
                 index = self.matching[subscription.tenant] = ConditionIndex()
@@ -134,6 +167,9 @@ class Registry:
             await self.apply(document)
 
     def _unlist(self, subscription: Subscription) -> None:
+        if subscription.periodic is not None:
+            self.periodic.pop((subscription.tenant, subscription.id), None)
+            return
         index = self.matching.get(subscription.tenant)
         if index is not None and subscription.active:
             index.remove(subscription)

@@ -16,7 +16,7 @@ from typing import ParamSpec, Protocol, TypeVar
 import structlog
 
 from broker.ngsild.errors import NgsiLdError, NonexistentTenant
-from broker.notify.owed import Owed
+from broker.notify.owed import OF_NO_COMMIT, Owed
 from broker.storage.outbox import Position, position
 
 log = structlog.get_logger(__name__)
@@ -143,6 +143,8 @@ class Takeover:
         return waiting
 
     async def _has_landed(self, owed: Owed) -> bool:
+        if owed.commit == OF_NO_COMMIT:
+            return True
         try:
             return await self._landed(owed.tenant, owed.entity_id, owed.process, owed.commit)
         except NonexistentTenant:

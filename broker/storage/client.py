@@ -98,7 +98,7 @@ class Mongo:
         except InternalError as error:
             await mongo.close()
             raise UnusableStorage(
-                f"The MongoDB of --mongo-uri cannot be used ({_said(error.__cause__)}); expected {_EXPECTED_URI}."
+                f"The MongoDB of --mongo-uri cannot be used ({said(error.__cause__)}); expected {_EXPECTED_URI}."
             ) from error
         except BaseException:
             await mongo.close()
@@ -145,7 +145,7 @@ def _client(driver_name: str, uri: str, options: dict[str, Any]) -> Any:
     return pymongo.AsyncMongoClient(uri, **options)
 
 
-def _said(error: BaseException | None) -> str:
+def said(error: BaseException | None) -> str:
     """What the server or the driver gave as the reason, in its shortest form: without a document."""
     details = error.details if isinstance(error, driver.OperationFailure) else None
     text = str((details or {}).get("errmsg", error))
@@ -160,7 +160,7 @@ def translate(error: Exception) -> NgsiLdError:
     if isinstance(error, driver.DocumentTooLarge) or too_large:
         return PayloadTooLarge("The entity would exceed what MongoDB can keep in one document (16 MiB): split it up.")
     if code in _NOT_EVALUABLE:
-        return BadRequestData(f"MongoDB cannot use the geometry or pattern: {_said(error)}.")
+        return BadRequestData(f"MongoDB cannot use the geometry or pattern: {said(error)}.")
     if isinstance(error, _LOST) or code in _RETRIABLE_CODES or error_has_label(error):
         return Unavailable("The storage does not answer at the moment; try again.")
     if isinstance(error, InvalidDocument | BSONError | OverflowError):

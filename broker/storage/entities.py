@@ -1,13 +1,8 @@
-"""The `entities` collection: current state, one document per entity, one collection per tenant.
-
-A document is `{"_id": the entity's URI, "state": [the rest]}`. The rest is the stored form of `ngsild/model.py` plus
-two members that only indexes read: `location`, the default geo-property as plain GeoJSON, and `expires`, the expiry of
-the entity as a date. They are derived on the way in and dropped on the way out. `state` is an array of one, so that an
-update can require a version of it in an array filter (docs/adr/0004).
-"""
+"""The `entities` collection: current state, one document per entity (`documents.py`), one collection per tenant."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,24 +10,31 @@ from bson.codec_options import CodecOptions
 from pymongo.errors import DocumentTooLarge, OperationFailure
 
 from broker.ngsild.errors import NgsiLdError, Unavailable
-from broker.ngsild.geometry import index_copy
-from broker.ngsild.model import LOCATION, Entity, find
-from broker.ngsild.timestamps import to_datetime
+from broker.ngsild.expiry import MARK
+from broker.ngsild.model import Entity
+from broker.ngsild.shapes import Difference
 from broker.storage.client import DURABLE, Election, storage_errors, translate
+from broker.storage.documents import as_document, as_entity
 from broker.storage.tenants import Tenants
 
 COLLECTION = "entities"
 WRITERS_KEPT = 16
 """How many processes an entity remembers as its writers, those with the latest commits."""
 
-_INDEX_ONLY = ("location", "expires")
 _DUPLICATE_KEY = 11000
+_MOST_PARTS = 16
+"""Commands of one kind that a group is sent with to know of each difference how often it landed."""
+_MIXED = object()
 _PLAIN: CodecOptions[dict[str, Any]] = CodecOptions()
 
 
 @dataclass(slots=True)
 class Writes:
-    """The statements of one group for one tenant, each list in the order of its entities."""
+    """The statements of one group for one tenant, each list in the order of its entities.
+
+    `transient` tells that one of these entities expires, or a part of it. `differences` are those between the shapes
+    before and after, of the entities whose shape changes.
+    """
 
     inserts: list[Entity] = field(default_factory=list)
     updates: list[dict[str, Any]] = field(default_factory=list)
@@ -40,6 +42,8 @@ class Writes:
     inserted: list[str] = field(default_factory=list)
     updated: list[str] = field(default_factory=list)
     deleted: list[str] = field(default_factory=list)
+    transient: bool = False
+    differences: dict[str, Difference] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
         return bool(self.inserts or self.updates or self.deletes)
@@ -51,13 +55,16 @@ class WriteReport:
 
     `uncertain` names entities whose statement may not have landed; `refused` holds those whose statement cannot be
     stored, with the error; `answer_lost` tells that the connection broke before MongoDB confirmed anything. `elections`
-    are those of the primaries that answered.
+    are those of the primaries that answered. `executed` counts the differences that landed, whatever is uncertain of
+    single entities; where even their number is unknown, `uncounted` tells it.
     """
 
     uncertain: list[str] = field(default_factory=list)
     refused: dict[str, NgsiLdError] = field(default_factory=dict)
     answer_lost: bool = False
     elections: set[Election | None] = field(default_factory=set)
+    executed: Counter[Difference] = field(default_factory=Counter)
+    uncounted: bool = False
 
 
 class EntityStore:
@@ -74,51 +81,22 @@ class EntityStore:
             cursor = database[COLLECTION].find({"_id": condition})
             return {document["_id"]: as_entity(document) for document in await cursor.to_list(None)}
 
-    async def get(self, tenant: str, entity_id: str) -> Entity | None:
-        """One entity, or None."""
-        return (await self.load(tenant, [entity_id])).get(entity_id)
-
-    async def page(self, tenant: str, condition: dict[str, Any], skip: int, limit: int) -> list[Entity]:
-        """At most `limit` entities that fulfil a filter, from the `skip`-th on, in the order of their ids."""
+    async def ids(self, tenant: str, condition: dict[str, Any], after: str | None, limit: int) -> list[str]:
+        """The ids of at most `limit` entities that fulfil a filter, in their order, from the one behind `after` on."""
         database = await self._tenants.database(tenant)
+        if after is not None:
+            condition = {"$and": [condition, {"_id": {"$gt": after}}]}
         with storage_errors():
-            cursor = database[COLLECTION].find(condition, skip=skip, limit=limit).sort("_id", 1)
-            return [as_entity(document) for document in await cursor.to_list(None)]
+            cursor = database[COLLECTION].find(condition, {"_id": 1}, limit=limit).sort("_id", 1)
+            return [document["_id"] for document in await cursor.to_list(None)]
 
-    async def count(self, tenant: str, condition: dict[str, Any]) -> int:
-        """How many entities fulfil a filter."""
+    async def expired(self, tenant: str, now: str, limit: int) -> list[str]:
+        """The ids of at most `limit` entities of which something has expired at the instant `now`."""
         database = await self._tenants.database(tenant)
+        expired = {"$or": [{"state.expires": {"$lte": now}}, {f"state.{MARK}": {"$lte": now}}]}
         with storage_errors():
-            found: int = await database[COLLECTION].count_documents(condition)
-            return found
-
-    async def sift(
-        self,
-        tenant: str,
-        condition: dict[str, Any],
-        decide: Callable[[Entity], bool],
-        skip: int,
-        limit: int,
-        *,
-        count: bool,
-    ) -> tuple[list[Entity], int | None]:
-        """As `page` and `count`, for filters that select candidates only: `decide` has the last word on each.
-
-        All candidates are read if they are to be counted, else those up to the end of the page.
-        """
-        database = await self._tenants.database(tenant)
-        found: list[Entity] = []
-        total = 0
-        with storage_errors():
-            async for document in database[COLLECTION].find(condition).sort("_id", 1):
-                entity = as_entity(document)
-                if decide(entity):
-                    total += 1
-                    if skip < total <= skip + limit:
-                        found.append(entity)
-                    elif total > skip + limit and not count:
-                        break
-        return found, total if count else None
+            cursor = database[COLLECTION].find(expired, {"_id": 1}, limit=limit)
+            return [document["_id"] for document in await cursor.to_list(None)]
 
     async def landed(self, tenant: str, entity_id: str, process: str, commit: int) -> bool:
         """Whether the change that `process` made with its commit number `commit` was stored.
@@ -141,15 +119,21 @@ class EntityStore:
         statements that MongoDB or the driver refuses are in the report.
         """
         database = await self._tenants.database(tenant)
+        if writes.transient:
+            await self._tenants.mark_transient(tenant)
         report = WriteReport()
-        commands = []
-        if writes.updates:
-            commands.append(self._command(database, "update", "updates", writes.updates, writes.updated, report))
+        sending = _Sending(database, writes.differences, report)
+        commands = [
+            self._command(sending, name, member, *part)
+            for name, member, statements, ids in (
+                ("update", "updates", writes.updates, writes.updated),
+                ("delete", "deletes", writes.deletes, writes.deleted),
+            )
+            for part in sending.parts(statements, ids)
+        ]
         if writes.inserts:
             documents = [as_document(entity) for entity in writes.inserts]
-            commands.append(self._command(database, "insert", "documents", documents, writes.inserted, report))
-        if writes.deletes:
-            commands.append(self._command(database, "delete", "deletes", writes.deletes, writes.deleted, report))
+            commands.append(self._command(sending, "insert", "documents", documents, writes.inserted))
         if len(commands) == 1:
             await commands[0]
         else:
@@ -159,22 +143,24 @@ class EntityStore:
         return report
 
     async def _command(
-        self, database: Any, name: str, member: str, statements: list[Any], ids: list[str], report: WriteReport
+        self, sending: "_Sending", name: str, member: str, statements: list[Any], ids: list[str]
     ) -> None:
+        report = sending.report
         command = {name: COLLECTION, member: statements, "ordered": False, "writeConcern": DURABLE}
         try:
             with storage_errors():
-                answer = await database.command(command, codec_options=_PLAIN)
+                answer = await sending.database.command(command, codec_options=_PLAIN)
         except Unavailable:
             raise
         except NgsiLdError as error:
             if len(ids) == 1 or not isinstance(error.__cause__, DocumentTooLarge):
                 report.refused.update(dict.fromkeys(ids, error))
+                report.uncounted |= isinstance(error.__cause__, OperationFailure)
                 return
             # The driver sends no command larger than a document may be, whatever its statements: halves may do.
             middle = len(ids) // 2
             for part in (slice(middle), slice(middle, None)):
-                await self._command(database, name, member, statements[part], ids[part], report)
+                await self._command(sending, name, member, statements[part], ids[part])
             return
         _check_confirmed(answer)
         report.elections.add(answer.get("electionId"))
@@ -188,6 +174,9 @@ class EntityStore:
         landed = answer["nModified"] if name == "update" else answer["n"]
         if landed + len(refused) != len(ids):
             report.uncertain.extend(one for one in ids if one not in refused)
+        if sending.differences:
+            failed = {ids[found["index"]] for found in answer.get("writeErrors", ())}
+            sending.count([one for one in ids if one not in failed], landed)
 
     async def barrier(self, tenant: str) -> None:
         """Return once everything this broker has seen on the primary is journaled on a majority."""
@@ -203,32 +192,42 @@ class EntityStore:
         _check_confirmed(answer)
 
 
-def as_document(entity: Entity) -> dict[str, Any]:
-    """The entity with the members that indexes read."""
-    state = {name: value for name, value in entity.items() if name != "_id"}
-    location = location_copy(entity)
-    if location is not None:
-        state["location"] = location
-    if "expiresAt" in entity:
-        state["expires"] = to_datetime(entity["expiresAt"])
-    return {"_id": entity["_id"], "state": [state]}
+class _Sending:
+    """The statements of one group on their way, as far as it matters how many of them change shapes."""
 
+    __slots__ = ("database", "differences", "report")
 
-def as_entity(document: dict[str, Any]) -> Entity:
-    """The entity of a document: without the members that only indexes read."""
-    state = document["state"][0]
-    for name in _INDEX_ONLY:
-        state.pop(name, None)
-    return {"_id": document["_id"], **state}
+    def __init__(self, database: Any, differences: Mapping[str, Difference], report: WriteReport) -> None:
+        self.database = database
+        self.differences = differences
+        self.report = report
 
+    def parts(self, statements: list[Any], ids: list[str]) -> list[tuple[list[Any], list[str]]]:
+        """The statements by the difference they make: MongoDB says how many of a command it executed, not which."""
+        if not self.differences or not ids:
+            return [(statements, ids)] if ids else []
+        parts: dict[Any, tuple[list[Any], list[str]]] = {}
+        for statement, entity_id in zip(statements, ids, strict=True):
+            difference = self.differences.get(entity_id)
+            part = parts.get(difference)
+            if part is None:
+                own = difference is None or len(parts) < _MOST_PARTS
+                part = parts.setdefault(difference if own else _MIXED, ([], []))
+            part[0].append(statement)
+            part[1].append(entity_id)
+        return list(parts.values())
 
-def location_copy(entity: Entity) -> dict[str, Any] | None:
-    """The default instance of the default geo-property for the 2dsphere index (clause 4.7), or None."""
-    instances = entity["attributes"].get(LOCATION)
-    if instances is None:
-        return None
-    instance = find(instances, None)
-    return index_copy(instance["value"]) if instance is not None and instance["type"] == "GeoProperty" else None
+    def count(self, ids: list[str], landed: int) -> None:
+        """Count the differences of `landed` of these entities."""
+        made = Counter([self.differences[one] for one in ids if one in self.differences])
+        if landed == len(ids):
+            self.report.executed += made
+        elif made:
+            (difference, times), *others = made.items()
+            if others or times != len(ids):
+                self.report.uncounted = True
+            else:
+                self.report.executed[difference] += landed
 
 
 def _check_confirmed(answer: dict[str, Any]) -> None:

@@ -1,16 +1,21 @@
 """From the syntax trees of the query languages to MongoDB filters over the stored form.
 
 `q_filter` and the predicate of `broker.ngsild.query.predicate` select the same entities; its docstring gives the
-semantics. A document keeps its entity in `state`, an array of one (`entities.py`). Each step of a path is an
-`$elemMatch` over instances; which member of an instance holds the value, depends on its type. A wildcard index on
-"state.attributes.<key>.$**" covers them all. What finds cannot express, the values of a
-languageMap whatever their languages, is an `$expr` over the entities whose attribute is a LanguageProperty.
+semantics. There are two things that MongoDB cannot decide, of which the filter selects candidates: terms about linked
+entities whose ids are not known yet, and patterns that its engine may not run (`q_is_exact` and `id_pattern_is_exact`
+tell).
+
+A document keeps its entity in `state`, an array of one (`documents.py`). Each step of a path is an `$elemMatch` over
+instances; which member of an instance holds the value, depends on its type. A wildcard index on
+"state.attributes.<key>.$**" covers them all. What finds cannot express, the values of a languageMap whatever their
+languages, is an `$expr` over the entities whose attribute is a LanguageProperty.
 """
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from broker.ngsild.query.patterns import parse_pattern
+from broker.ngsild.expiry import MARK
+from broker.ngsild.query.patterns import Pattern, parse_pattern
 from broker.ngsild.query.predicate import TYPED_VALUE
 from broker.ngsild.query.scopes import ScopeQuery
 from broker.ngsild.query.temporals import SHAPES, Temporal, TemporalKind
@@ -20,6 +25,7 @@ from broker.ngsild.query.tree import (
     And,
     Comparison,
     Exists,
+    Linked,
     Match,
     Node,
     Operator,
@@ -31,7 +37,20 @@ from broker.ngsild.query.types import TypeSelection
 from broker.storage.geo_filters import geo_filter, geo_is_exact
 from broker.storage.language_filters import in_any_language
 
-__all__ = ["geo_filter", "geo_is_exact", "ids_filter", "q_filter", "scope_filter", "types_filter"]
+__all__ = [
+    "existing_filter",
+    "expired_filter",
+    "geo_filter",
+    "geo_is_exact",
+    "id_pattern_is_exact",
+    "ids_filter",
+    "partly_expired_filter",
+    "q_filter",
+    "q_is_exact",
+    "scope_filter",
+    "types_filter",
+    "unexpired_filter",
+]
 
 Filter = dict[str, Any]
 _Operators = dict[str, Any]
@@ -40,6 +59,9 @@ _Operators = dict[str, Any]
 _NOTHING: Filter = {"_id": {"$in": []}}
 _EXISTS = {"$exists": True}
 _NO_ARRAY = {"$not": {"$type": "array"}}
+_A_TEXT: _Operators = {"$type": "string"}
+_ARRAYS = frozenset({"scopes", "objectType"})
+"""Members that hold one value or an array of them."""
 _SIMPLE = frozenset({"$eq", "$in", "$gt", "$gte", "$lt", "$lte", "$regex", "$type"})
 _ORDER = {
     Operator.LESS: "$lt",
@@ -51,10 +73,26 @@ _COMPOUND = ("value", "json")
 _RELATIONSHIPS = ("object", "objectList")
 
 
+def q_is_exact(node: Node) -> bool:
+    """Whether MongoDB can decide the query; otherwise its filter selects all matching entities and others."""
+    if isinstance(node, And | Or):
+        return all(q_is_exact(term) for term in node.terms)
+    if isinstance(node, Linked):
+        return node.ids is not None
+    return not isinstance(node, Match) or node.pattern.pcre is not None
+
+
+def id_pattern_is_exact(id_pattern: str) -> bool:
+    """Whether MongoDB can decide of the ids that match a pattern."""
+    return parse_pattern(id_pattern).pcre is not None
+
+
 def q_filter(node: Node) -> Filter:
-    """The filter of an expanded tree (clause 4.9)."""
+    """The filter of an expanded tree (clause 4.9), or of candidates where it is not exact."""
     if isinstance(node, And | Or):
         return {"$and" if isinstance(node, And) else "$or": [q_filter(term) for term in node.terms]}
+    if isinstance(node, Linked):
+        return _linked_filter(node)
     if isinstance(node, Exists):
         exists = _over(node.path, _existence(node.path))
         return {"$nor": [exists]} if node.negated else exists
@@ -66,6 +104,14 @@ def q_filter(node: Node) -> Filter:
     return _any_of(found)
 
 
+def _linked_filter(node: Linked) -> Filter:
+    if node.ids is None:
+        return {} if node.negated else _over(node.path, {"type": {"$in": ["Relationship", "ListRelationship"]}})
+    ids = sorted(node.ids)
+    leads = _over(node.path, _any_of([{member: {"$in": ids}} for member in _RELATIONSHIPS]))
+    return {"$nor": [leads]} if node.negated else leads
+
+
 def _any_of(conditions: Sequence[Filter]) -> Filter:
     if not conditions:
         return _NOTHING
@@ -73,9 +119,12 @@ def _any_of(conditions: Sequence[Filter]) -> Filter:
 
 
 def _over(path: Path, condition: Filter) -> Filter:
-    for name in reversed(path.names):
+    if not path.names:
+        return {"state": {"$elemMatch": condition}}
+    for name in reversed(path.names[1:]):
         condition = {f"attributes.{name}": {"$elemMatch": condition} if condition else _EXISTS}
-    return {"state": {"$elemMatch": condition}}
+    # Not inside of another $elemMatch: MongoDB would use one bound of a range only.
+    return {f"state.attributes.{path.names[0]}": {"$elemMatch": condition} if condition else _EXISTS}
 
 
 def _existence(path: Path) -> Filter:
@@ -92,10 +141,10 @@ def _members(inside: tuple[str, ...]) -> tuple[str, ...]:
 
 def _on_member(node: Comparison | Match, member: str) -> Filter:
     if isinstance(node, Match):
-        found: Filter = {member: {"$regex": node.pattern.pcre}}
-        return {"$and": [{member: {"$type": "string"}}, {"$nor": [found]}]} if node.negated else found
+        found: Filter = {member: _matching(node.pattern)}
+        return {"$and": [{member: _A_TEXT}, {"$nor": [found]}]} if _is_excluding(node) else found
     operands = _operators(node, object, shaped=member not in TEMPORAL_MEMBERS)
-    is_array = member == "scopes"
+    is_array = member in _ARRAYS
     found = _any_of([_in_pool(member, (), one) if is_array else {member: one} for one in operands])
     return {"$and": [{member: _EXISTS}, {"$nor": [found]}]} if node.operator is Operator.UNEQUAL else found
 
@@ -107,16 +156,25 @@ def _on_instance(node: Comparison | Match) -> list[Filter]:
         return []
     if isinstance(node, Match):
         members = _members(inside) if inside else (*_COMPOUND, "valueList", "vocab")
-        found = [_in_pool(member, inside, {"$regex": node.pattern.pcre}) for member in members]
-        if not node.negated:
+        found = [_in_pool(member, inside, _matching(node.pattern)) for member in members]
+        if not _is_excluding(node):
             return [_any_of(found)]
-        texts = [_in_pool(member, inside, {"$type": "string"}) for member in members]
+        texts = [_in_pool(member, inside, _A_TEXT) for member in members]
         return [{"$and": [_any_of(texts), {"$nor": found}]}]
     found = _comparisons(node)
     if node.operator is not Operator.UNEQUAL:
         return [_any_of(found)] if found else []
     exists = _existence(node.path) or {"type": {"$ne": "LanguageProperty"}}
     return [{"$and": [exists, {"$nor": found}]}]
+
+
+def _matching(pattern: Pattern) -> _Operators:
+    return _A_TEXT if pattern.pcre is None else {"$regex": pattern.pcre}
+
+
+def _is_excluding(node: Match) -> bool:
+    """Whether texts that match are excluded: not if MongoDB cannot tell which these are."""
+    return node.negated and node.pattern.pcre is not None
 
 
 def _comparisons(node: Comparison) -> list[Filter]:
@@ -140,7 +198,10 @@ def _in_pool(member: str, inside: tuple[str, ...], operators: _Operators) -> Fil
     if len(operators) == 1 and not _SIMPLE.isdisjoint(operators):
         return _at(member, inside, operators)
     itself = {"$and": [_at(member, inside, operators), {".".join((member, *inside)): _NO_ARRAY}]}
-    return {"$or": [itself, _at(member, inside, {"$elemMatch": operators})]}
+    # An $elemMatch with a negation in it uses no index: a bound beside it does.
+    negated = not operators.keys().isdisjoint(("$nin", "$not"))
+    bound = {name: value for name, value in operators.items() if negated and name in ("$gte", "$lte")}
+    return {"$or": [itself, _at(member, inside, {**bound, "$elemMatch": operators})]}
 
 
 def _at(member: str, inside: tuple[str, ...], operators: _Operators) -> Filter:
@@ -245,15 +306,35 @@ def _in_scope(levels: tuple[str, ...], *, subtree: bool) -> Filter:
     return {"$or": [{"state.scopes": {"$regex": one}} for one in patterns]}
 
 
+def existing_filter(now: str) -> Filter:
+    """Entities that have not expired at the instant `now` (clause 4.22), a text of the form of `now_text`."""
+    return {"state.expires": {"$not": {"$lte": now}}}
+
+
+def expired_filter(now: str) -> Filter:
+    """Entities that have expired at the instant `now`."""
+    return {"state.expires": {"$lte": now}}
+
+
+def unexpired_filter(now: str) -> Filter:
+    """Entities of which no attribute has expired: filters on attributes say the truth about them."""
+    return {f"state.{MARK}": {"$not": {"$lte": now}}}
+
+
+def partly_expired_filter(now: str) -> Filter:
+    """Entities of which an attribute has expired but is stored still."""
+    return {f"state.{MARK}": {"$lte": now}}
+
+
 def ids_filter(ids: Iterable[str] = (), id_pattern: str | None = None) -> Filter:
     """Entities with one of the ids, if there are any, and with an id that matches the pattern, if there is one.
 
-    Raises BadRequestData and TooComplexQuery as `parse_pattern`.
+    Candidates, if the pattern is not exact. Raises BadRequestData as `parse_pattern`.
     """
     operators: _Operators = {}
     wanted = list(ids)
     if wanted:
         operators["$in"] = wanted
     if id_pattern is not None:
-        operators["$regex"] = parse_pattern(id_pattern).pcre
+        operators |= _matching(parse_pattern(id_pattern))
     return {"_id": operators} if operators else {}

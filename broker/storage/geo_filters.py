@@ -14,7 +14,6 @@ from typing import Any
 import shapely
 from shapely.geometry.base import BaseGeometry
 
-from broker.ngsild.errors import NotYetImplemented
 from broker.ngsild.model import LOCATION
 from broker.ngsild.query.geo import GeoQuery, Relation
 from broker.ngsild.query.spherical import EARTH_RADIUS, Vector, angle, to_degrees, to_vector
@@ -28,7 +27,7 @@ _WIDEST_POLYGON = 1.2
 
 
 def geo_is_exact(query: GeoQuery) -> bool:
-    """Whether MongoDB can decide the query; otherwise there is only a filter for candidates."""
+    """Whether MongoDB can decide the query; otherwise its filter selects all matching entities and others."""
     kind = query.reference["type"]
     match query.relation:
         case Relation.INTERSECTS | Relation.DISJOINT:
@@ -41,21 +40,31 @@ def geo_is_exact(query: GeoQuery) -> bool:
             return False
 
 
-def geo_filter(query: GeoQuery, *, candidates: bool = False) -> Filter:
-    """The filter of a geo-query (clause 4.10).
-
-    Where MongoDB cannot decide the query it raises NotYetImplemented, or with `candidates` gives a filter that selects
-    all matching entities and others.
-    """
-    if not candidates and not geo_is_exact(query):
-        raise NotYetImplemented(
-            f"This version of Vela cannot select entities by georel={query.relation} with a {query.reference['type']}: "
-            "use within, intersects or disjoint with an area, or any but overlaps with a Point."
-        )
-    if query.attribute == LOCATION:
-        return _condition(query, "state.location")
+def geo_filter(query: GeoQuery) -> Filter:
+    """The filter of a geo-query (clause 4.10), or of candidates where it is not exact."""
     matching = {"$elemMatch": {"type": "GeoProperty", **_condition(query, "value")}}
-    return {f"state.attributes.{query.attribute}": matching}
+    found: Filter = {f"state.attributes.{query.attribute}": matching}
+    is_default = query.attribute == LOCATION
+    around = _around(query)
+    if around is not None:
+        indexed = "state.location" if is_default else f"state.attributes.{query.attribute}.value"
+        found = {"$and": [{indexed: {"$geoIntersects": {"$geometry": around}}}, found]}
+    # What a declared index asks for (storage/indexes.py); MongoDB does not see it inside of the $elemMatch.
+    return found if is_default else {f"state.attributes.{query.attribute}.type": "GeoProperty", **found}
+
+
+def _around(query: GeoQuery) -> dict[str, Any] | None:
+    """A geometry that any matching one meets, for the index to use; None where there is none but the globe.
+
+    The indexed copy is that of all instances together, so that it can tell which entities to look at, and no more.
+    """
+    if query.relation is Relation.DISJOINT or query.min_distance is not None:
+        return None
+    if query.relation is not Relation.NEAR:
+        return query.reference
+    center, radius = _circle_around(query.shape)
+    reach = (query.max_distance or 0) / EARTH_RADIUS + radius
+    return _polygon_around(center, reach) if reach < _WIDEST_POLYGON else None
 
 
 def _condition(query: GeoQuery, name: str) -> Filter:
@@ -85,11 +94,8 @@ def _near(query: GeoQuery, name: str) -> Filter:
     reach = (query.max_distance or 0) / EARTH_RADIUS + radius
     if reach >= math.pi:
         return {name: {"$exists": True}}
-    others: list[Filter] = [{f"{name}.type": {"$ne": "Point"}}, {name: {"$exists": True}}]
-    if reach < _WIDEST_POLYGON:
-        others.append({name: {"$geoIntersects": {"$geometry": _polygon_around(center, reach)}}})
-    others.append({"$nor": [_beyond(name, center, reach)]})
     circle = {"$geoWithin": {"$centerSphere": [list(to_degrees(center)), reach]}}
+    others: list[Filter] = [{f"{name}.type": {"$ne": "Point"}}, {"$nor": [_beyond(name, center, reach)]}]
     return {"$or": [{name: circle}, {"$and": others}]}
 
 

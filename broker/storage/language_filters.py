@@ -14,8 +14,13 @@ _EMPTY: list[Any] = []
 
 
 def in_any_language(node: Comparison | Match) -> dict[str, Any] | None:
-    """The filter for entities with a LanguageProperty that meets the term in any language; None if none can."""
+    """The filter for entities with a LanguageProperty that meets the term in any language; None if none can.
+
+    For a pattern that MongoDB may not run it selects all with a LanguageProperty, as candidates.
+    """
     names = node.path.names
+    if isinstance(node, Match) and node.pattern.pcre is None:
+        return _over(names, {"type": "LanguageProperty"})
     dotted = "".join(f"attributes.{name}." for name in names)
     guard = {f"state.{dotted}type": "LanguageProperty"}
     test = _test(node)

@@ -8,9 +8,11 @@ A document:
     owner       the process that delivers it: at first `process`, after a takeover the heir
     claim       names one takeover, only on documents taken over
     body        the finished notification body (zlib-compressed when `packed` is true)
+    draft       true where the body is a draft, to be finished when it is delivered
     createdAt   seconds since 1970
 """
 
+import inspect
 import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -39,6 +41,15 @@ _INDEXES = [
     ),
 ]
 
+
+@dataclass(slots=True, frozen=True)
+class Backlog:
+    """What is owed to one subscription: how many notifications, and since when, in seconds since 1970."""
+
+    notifications: int
+    oldest: float
+
+
 Position = tuple[str, int, int]
 """Where a notification stands in its order: process, commit, sequence."""
 
@@ -48,8 +59,8 @@ class Owed:
     """One notification that is owed.
 
     `id` is its URN, the same on every attempt, so that a receiver can tell a repetition. `process` and `commit` name
-    the commit that owes it; `sequence` orders what one process owes. `body` is the finished notification body (JSON).
-    `created_at` is seconds since 1970.
+    the commit that owes it; `sequence` orders what one process owes. `body` is the finished notification body (JSON),
+    or with `draft` what it is to be made of when it is delivered. `created_at` is seconds since 1970.
     """
 
     id: str
@@ -61,6 +72,7 @@ class Owed:
     sequence: int
     body: bytes
     created_at: float
+    draft: bool = False
 
 
 class Outbox:
@@ -87,9 +99,26 @@ class Outbox:
         elections = {await self._insert(documents, APPLIED) for documents in _commands(owed)}
         if len(elections) == 1 and None not in elections:
             return elections.pop()
+        await self.keep(owed)
+        return None
+
+    async def keep(self, owed: Sequence[Owed]) -> None:
+        """Place what is owed for no change, journaled on a majority. Keeping the same again is no error."""
         for documents in _commands(owed):
             await self._insert(documents, DURABLE)
-        return None
+
+    async def waits(self, notification_id: str) -> bool:
+        """Whether a notification has yet to be delivered."""
+        with storage_errors():
+            return await self._durable.find_one({"_id": notification_id}, {"_id": 1}) is not None
+
+    async def backlogs(self, tenant: str) -> dict[str, Backlog]:
+        """What all processes owe to the subscriptions of a tenant, by their ids. Looks at all of the outbox."""
+        found = {"_id": "$subscription", "notifications": {"$sum": 1}, "oldest": {"$min": "$createdAt"}}
+        with storage_errors():
+            opening: Any = self._durable.aggregate([{"$match": {"tenant": tenant}}, {"$group": found}])
+            cursor = await opening if inspect.isawaitable(opening) else opening  # Motor has nothing to await
+            return {one["_id"]: Backlog(one["notifications"], one["oldest"]) for one in await cursor.to_list(None)}
 
     async def _insert(self, documents: list[dict[str, Any]], concern: dict[str, Any]) -> Election | None:
         command = {"insert": "outbox", "documents": documents, "ordered": False, "writeConcern": concern}
@@ -193,6 +222,8 @@ def _document(owed: Owed) -> dict[str, Any]:
         "body": owed.body,
         "createdAt": owed.created_at,
     }
+    if owed.draft:
+        document["draft"] = True
     if len(owed.body) >= _PACK_FROM:
         document["body"] = zlib.compress(owed.body, 1)
         document["packed"] = True
@@ -211,4 +242,5 @@ def _owed(document: dict[str, Any]) -> Owed:
         sequence=document["sequence"],
         body=zlib.decompress(body) if document.get("packed") else body,
         created_at=document["createdAt"],
+        draft=document.get("draft", False),
     )

@@ -7,24 +7,26 @@ A document:
     createdAt, modifiedAt
     version     int, grows by one with each change of the definition
     definition  the subscription in its stored form, see below
-    delivery    {timesSent, timesFailed, lastNotification, lastSuccess, lastFailure}: only ever counted up
+    delivery    {timesSent, timesFailed, lastNotification, lastSuccess, lastFailure}: only ever counted up; and for
+                operators lastError (a text), failuresInRow (since the last success), givenUp (notifications)
     turn        {notification, at}: who had the last turn under `throttling`, by the clock of MongoDB
+    period      under `timeInterval`: when the next notification is due, see `periods.py`
 
 A definition has the members of clause 5.2.12 as the client gave them, but for these:
 
     entities            [{types, id: [URI, …], idPattern}]; types is a disjunction of conjunctions of type IRIs,
                         absent where any type will do
-    watchedAttributes, and attributes, pick, omit in notification     attribute IRIs, and "id", "type", "scope"
+    watchedAttributes, and attributes, pick, omit in notification     attribute IRIs, and "id", "type", "scope"; in pick
+                        and omit {name: IRI, members: [ … ]} where they go on into linked entities
     geoQ.geoproperty    attribute IRI
     notificationTrigger always there
-    context, contextLink  the @context of the creation as JSON text, and the one URL for it where there is one
+    context, contextLink  the @context of the creation as JSON text, and the one URL for it
     qContext            the @context of the names in q, as JSON text
 
 What is delivered is counted in the document itself but apart from the definition, so that counting never overwrites an
 edit, and an edit never resets a counter.
 """
 
-import inspect
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -34,7 +36,9 @@ from pymongo import ASCENDING, UpdateOne, WriteConcern
 from pymongo.errors import DuplicateKeyError
 
 from broker.ngsild.errors import AlreadyExists
+from broker.storage.changes import Event, changes
 from broker.storage.client import DURABLE, Mongo, storage_errors
+from broker.storage.periods import milliseconds, planned, replanned
 
 Document = dict[str, Any]
 
@@ -62,13 +66,27 @@ class SubscriptionEdit:
 
 @dataclass(slots=True)
 class Deliveries:
-    """What was delivered for one subscription since the last count. Timestamps are texts; None: nothing of the kind."""
+    """What was delivered for one subscription since the last count. Timestamps are texts; None: nothing of the kind.
+
+    `in_row` counts the failures since the last success, `given_up` notifications that are not tried again.
+    """
 
     sent: int = 0
     failed: int = 0
     last_notification: str | None = None
     last_success: str | None = None
     last_failure: str | None = None
+    last_error: str | None = None
+    in_row: int = 0
+    given_up: int = 0
+
+
+@dataclass(slots=True, frozen=True)
+class Turn:
+    """Which notification was the last to be allowed under a throttling, and for how many seconds no other one is."""
+
+    holder: str
+    wait: float
 
 
 class SubscriptionStore:
@@ -96,9 +114,13 @@ class SubscriptionStore:
             "version": 1,
             "definition": definition,
         }
+        made = {"$mergeObjects": [{"$literal": document}, {"period": planned(definition)}]}
         with storage_errors():
             try:
-                await self._collection.insert_one(dict(document))
+                # There is no document without a version: the upsert inserts, or meets the key of one that there is.
+                await self._collection.update_one(
+                    {"_id": document["_id"], "version": {"$exists": False}}, [{"$replaceWith": made}], upsert=True
+                )
             except DuplicateKeyError as error:
                 raise AlreadyExists(
                     f"The subscription {subscription_id} exists already: update it, or delete it first."
@@ -130,17 +152,18 @@ class SubscriptionStore:
     async def all(self) -> AsyncIterator[Document]:
         """The subscriptions of all tenants."""
         with storage_errors():
-            async for document in self._collection.find({}, {"delivery": 0, "turn": 0}):
+            async for document in self._collection.find({}, {"delivery": 0, "turn": 0, "period": 0}):
                 yield document
 
     async def replace(
         self, tenant: str, subscription_id: str, definition: Document, *, version: int, now: str
     ) -> Document | None:
         """Replace the definition if the document still has `version`; the new document, or None if it has not."""
+        edited = {"definition": {"$literal": definition}, "modifiedAt": now, "version": version + 1}
         with storage_errors():
             changed: Document | None = await self._collection.find_one_and_update(
                 {"_id": _key(tenant, subscription_id), "version": version},
-                {"$set": {"definition": definition, "modifiedAt": now, "version": version + 1}},
+                [{"$set": {"period": replanned(definition)}}, {"$set": edited}],
                 return_document=True,
             )
         return changed
@@ -151,6 +174,11 @@ class SubscriptionStore:
             result = await self._collection.delete_one({"_id": _key(tenant, subscription_id)})
         return bool(result.deleted_count)
 
+    async def delete_all(self, tenant: str) -> None:
+        """Delete all subscriptions of a tenant."""
+        with storage_errors():
+            await self._collection.delete_many({"tenant": tenant})
+
     async def add_deliveries(self, deliveries: Mapping[tuple[str, str], Deliveries]) -> None:
         """Add to the counters of the subscriptions, by (tenant, id), all in one round trip."""
         if not deliveries:
@@ -159,22 +187,25 @@ class SubscriptionStore:
         with storage_errors():
             await self._counters.bulk_write(statements, ordered=False)
 
-    async def take_turn(self, tenant: str, subscription_id: str, notification_id: str, seconds: float) -> bool:
-        """Whether a notification may be sent under a throttling of `seconds`, decided once for all processes.
+    async def take_turn(self, tenant: str, subscription_id: str, notification_id: str, seconds: float) -> Turn:
+        """Give a notification the turn under a throttling of `seconds`, if it can be had, and say whose it is.
 
-        The clock is MongoDB's. The notification that has the turn keeps it when it asks again.
+        For all processes; the clock is MongoDB's. The notification that has the turn has it anew when it asks again. A
+        subscription that does not exist gives no turn.
         """
-        milliseconds = round(seconds * 1000)
-        rested = {"$lte": [{"$ifNull": ["$turn.at", None]}, {"$subtract": ["$$NOW", milliseconds]}]}
+        period = milliseconds(seconds)
+        mine = {"$eq": ["$turn.notification", {"$literal": notification_id}]}
+        rested = {"$lte": [{"$ifNull": ["$turn.at", None]}, {"$subtract": ["$$NOW", period]}]}
+        taken = {"notification": {"$literal": notification_id}, "at": "$$NOW"}
+        wait = {"$subtract": [{"$add": ["$turn.at", period]}, "$$NOW"]}
         with storage_errors():
-            result = await self._collection.update_one(
-                {
-                    "_id": _key(tenant, subscription_id),
-                    "$or": [{"turn.notification": notification_id}, {"$expr": rested}],
-                },
-                [{"$set": {"turn": {"notification": notification_id, "at": "$$NOW"}}}],
+            found = await self._collection.find_one_and_update(
+                {"_id": _key(tenant, subscription_id)},
+                [{"$set": {"turn": {"$cond": [{"$or": [mine, rested]}, taken, "$turn"]}}}],
+                projection={"_id": 0, "holder": "$turn.notification", "wait": wait},
+                return_document=True,
             )
-        return bool(result.matched_count)
+        return Turn("", seconds) if found is None else Turn(found["holder"], found["wait"] / 1000)
 
     @asynccontextmanager
     async def edits(self) -> AsyncIterator[AsyncIterator[SubscriptionEdit]]:
@@ -183,28 +214,18 @@ class SubscriptionStore:
         Reading everything after entering and then applying the edits leaves no gap. Raises Unavailable when the stream
         breaks for good: enter again.
         """
-        with storage_errors():
-            opening = self._collection.watch(_EDITS, full_document="updateLookup", max_await_time_ms=1000)
-            if inspect.isawaitable(opening):
-                async with await opening as stream:
-                    yield _edits(stream, None)
-            else:
-                async with opening as stream:
-                    yield _edits(stream, await stream.try_next())  # Motor opens a stream with its first event
+        async with changes(self._collection, _EDITS, full_document="updateLookup") as events:
+            yield _edits(events)
 
 
-async def _edits(stream: Any, first: Document | None) -> AsyncIterator[SubscriptionEdit]:
-    if first is not None:
-        edit = _edit(first)
-        if edit is not None:
-            yield edit
-    async for event in stream:
+async def _edits(events: AsyncIterator[Event]) -> AsyncIterator[SubscriptionEdit]:
+    async for event in events:
         edit = _edit(event)
         if edit is not None:
             yield edit
 
 
-def _edit(event: Document) -> SubscriptionEdit | None:
+def _edit(event: Event) -> SubscriptionEdit | None:
     key = event["documentKey"]["_id"]
     document = event.get("fullDocument")
     if document is None and event["operationType"] != "delete":
@@ -222,7 +243,16 @@ def _count(deliveries: Deliveries) -> Document:
         "delivery.lastSuccess": deliveries.last_success,
         "delivery.lastFailure": deliveries.last_failure,
     }
-    update: Document = {"$inc": {"delivery.timesSent": deliveries.sent, "delivery.timesFailed": deliveries.failed}}
+    counts = {
+        "delivery.timesSent": deliveries.sent,
+        "delivery.timesFailed": deliveries.failed,
+        "delivery.givenUp": deliveries.given_up,
+    }
+    state: Document = {} if deliveries.last_error is None else {"delivery.lastError": deliveries.last_error}
+    (counts if deliveries.last_success is None else state)["delivery.failuresInRow"] = deliveries.in_row
+    update: Document = {"$inc": counts}
+    if state:
+        update["$set"] = state
     known = {name: text for name, text in latest.items() if text is not None}
     if known:
         update["$max"] = known

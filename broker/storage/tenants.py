@@ -9,7 +9,9 @@ from typing import Any
 from pymongo import ASCENDING, GEOSPHERE, IndexModel, WriteConcern
 from pymongo.errors import DuplicateKeyError
 
-from broker.ngsild.errors import BadRequestData, NonexistentTenant
+from broker.ngsild.content import is_snapshot, read_content
+from broker.ngsild.errors import BadRequestData, NonexistentTenant, ResourceNotFound
+from broker.ngsild.expiry import MARK
 from broker.storage.client import DURABLE, Mongo, storage_errors
 
 DEFAULT_TENANT = ""
@@ -20,7 +22,8 @@ _PRINTABLE = re.compile(r"[\x21-\x7e]{1,256}")
 ENTITY_INDEXES = [
     IndexModel([("state.types", ASCENDING), ("_id", ASCENDING)], name="types"),
     IndexModel([("state.location", GEOSPHERE)], name="location"),
-    IndexModel([("state.expires", ASCENDING)], name="expires", expireAfterSeconds=0, sparse=True),
+    IndexModel([("state.expires", ASCENDING)], name="expires", sparse=True),
+    IndexModel([(f"state.{MARK}", ASCENDING)], name=MARK, sparse=True),
 ]
 
 
@@ -31,6 +34,7 @@ class Tenants:
         self._mongo = mongo
         self._collection = mongo.control["tenants"]
         self._known: dict[str, str] = {}
+        self._transient: set[str] = set()
         self._creating = asyncio.Lock()
 
     async def open(self) -> None:
@@ -45,10 +49,12 @@ class Tenants:
         name = self._known.get(tenant)
         if name is None:
             document = None
-            if _can_exist(tenant):
+            if _can_exist(tenant) or is_snapshot(tenant):
                 with storage_errors():
                     document = await self._collection.find_one({"_id": tenant})
             if document is None:
+                if is_snapshot(tenant):
+                    raise ResourceNotFound(f"The snapshot {read_content(tenant).snapshot_id} does not exist any more.")
                 raise NonexistentTenant(
                     f"The tenant {tenant!r:.80} does not exist: it comes into being with its first write."
                 )
@@ -58,6 +64,9 @@ class Tenants:
     async def ensure(self, tenant: str) -> None:
         """Create the tenant if it does not exist. BadRequestData for a name that no HTTP header can carry."""
         if tenant in self._known:
+            return
+        if is_snapshot(tenant):
+            await self.database(tenant)
             return
         if not _can_exist(tenant):
             raise BadRequestData(f"{tenant!r:.80} cannot name a tenant: expected 1 to 256 printable ASCII characters.")
@@ -72,6 +81,22 @@ class Tenants:
                         {"_id": tenant, "database": name}
                     )
             self._known[tenant] = name
+
+    async def mark_transient(self, tenant: str) -> None:
+        """Remember that something in an existing tenant expires, before it is stored: sweepers look into such only."""
+        if tenant in self._transient:
+            return
+        with storage_errors():
+            await self._collection.with_options(write_concern=WriteConcern(**DURABLE)).update_one(
+                {"_id": tenant}, {"$set": {"transient": True}}
+            )
+        self._transient.add(tenant)
+
+    async def transient(self) -> list[str]:
+        """The tenants in which something may expire."""
+        with storage_errors():
+            cursor = self._collection.find({"transient": True}, {"_id": 1})
+            return [document["_id"] for document in await cursor.to_list(None)]
 
     def _database_name(self, tenant: str) -> str:
         if tenant == DEFAULT_TENANT:

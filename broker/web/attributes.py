@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from broker.ngsild.attributes import Nulls, read_instance
+from broker.ngsild.attributes import Nulls
 from broker.ngsild.errors import BadRequestData
-from broker.ngsild.fragments import read_attribute_fragment, read_fragment
+from broker.ngsild.fragments import read_attribute_fragment, read_fragment, read_replacement
 from broker.ngsild.mutations import UpdateResult
-from broker.ngsild.names import NOT_ATTRIBUTES, check_uri
+from broker.ngsild.names import NOT_ATTRIBUTE_KEYS, NOT_ATTRIBUTES, check_uri
 from broker.web.endpoint import Call
 from broker.web.entities import target
 from broker.web.parameters import Query
@@ -75,7 +75,7 @@ async def update_attribute(call: Call) -> web.Response:
     key = _attribute_key(call)
     if key is None:
         raise BadRequestData("The scope is no attribute that can be updated in part: use PATCH on …/attrs.")
-    fragment = read_attribute_fragment(call.body, call.context)
+    fragment = read_attribute_fragment(call.body, call.context, key)
     await call.services.entities.update_attribute(target(call, call.parameters.type), key, fragment)
     return no_content()
 
@@ -85,7 +85,7 @@ async def replace_attribute(call: Call) -> web.Response:
     key = _attribute_key(call)
     if key is None:
         raise BadRequestData("The scope cannot be replaced as an attribute: use PATCH on …/attrs.")
-    instance = read_instance(call.body, call.context)
+    instance = read_replacement(call.body, call.context, key)
     await call.services.entities.replace_attribute(target(call, call.parameters.type), key, instance)
     return no_content()
 
@@ -107,9 +107,10 @@ def _attribute_key(call: Call) -> str | None:
     name = call.path["attrId"]
     if name == "scope":
         return None
-    if name in NOT_ATTRIBUTES:
+    key = call.context.key(name) if name not in NOT_ATTRIBUTES else None
+    if key is None or key in NOT_ATTRIBUTE_KEYS:
         raise BadRequestData(f"{name!r} is a reserved name and cannot be an attribute.")
-    return call.context.key(name)
+    return key
 
 
 def _update_reply(result: UpdateResult) -> web.Response:

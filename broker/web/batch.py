@@ -1,21 +1,25 @@
-"""Resources /entityOperations/… (clauses 6.14 to 6.17)."""
+"""Resources /entityOperations/… (clauses 6.14 to 6.17, 6.31)."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import web
 
-from broker.core.batch import BatchResult, Element
+from broker.core.batch import BatchResult, Unusable
 from broker.jsonld.context import Context
 from broker.ngsild.attributes import Nulls
-from broker.ngsild.errors import BadRequestData, NgsiLdError
+from broker.ngsild.errors import BadRequestData, InvalidRequest, NgsiLdError, PayloadTooLarge
 from broker.ngsild.fragments import Fragment, read_entity, read_fragment
+from broker.ngsild.merge_fragments import MergeFragment, read_merge_fragment
+from broker.ngsild.model import NGSI_LD_NULL
 from broker.ngsild.names import check_uri
 from broker.web.endpoint import Call
 from broker.web.parameters import Query
 from broker.web.replies import json_reply, no_content
 from broker.web.services import Services
+
+_F = TypeVar("_F", Fragment, MergeFragment)
 
 
 @dataclass(slots=True)
@@ -37,6 +41,8 @@ def read_update_parameters(query: Query, _services: Services) -> BatchParameters
 
 def _read_parameters(query: Query, allowed: tuple[str, ...]) -> BatchParameters:
     parameters = BatchParameters(query.options(allowed))
+    if len(parameters.options) > 1:
+        raise InvalidRequest(f"The options {' and '.join(sorted(parameters.options))} exclude each other: give one.")
     query.boolean("local")
     query.finish()
     return parameters
@@ -46,7 +52,7 @@ async def batch_create(call: Call) -> web.Response:
     """POST /entityOperations/create: Batch Entity Creation (6.14.3.1, 5.6.7)."""
     elements = await _elements(call, read_entity)
     result = await call.services.batch.create(call.tenant, elements, call.size)
-    return _multi_status(result) if result.errors else json_reply(result.success, 201)
+    return multi_status(result) if result.errors else json_reply(result.success, 201)
 
 
 async def batch_upsert(call: Call) -> web.Response:
@@ -55,7 +61,7 @@ async def batch_upsert(call: Call) -> web.Response:
     elements = await _elements(call, _read_upsertable if update else read_entity)
     result = await call.services.batch.upsert(call.tenant, elements, update=update, size=call.size)
     if result.errors:
-        return _multi_status(result)
+        return multi_status(result)
     return json_reply(result.created, 201) if result.created else no_content()
 
 
@@ -64,32 +70,39 @@ async def batch_update(call: Call) -> web.Response:
     overwrite = "noOverwrite" not in call.parameters.options
     elements = await _elements(call, _read_identified)
     result = await call.services.batch.update(call.tenant, elements, overwrite=overwrite, size=call.size)
-    return _multi_status(result) if result.errors else no_content()
+    return multi_status(result) if result.errors else no_content()
+
+
+async def batch_merge(call: Call) -> web.Response:
+    """POST /entityOperations/merge: Batch Entity Merge (6.31.3.1, 5.6.20)."""
+    elements = await _elements(call, _read_mergeable)
+    result = await call.services.batch.merge(call.tenant, elements, call.size)
+    return multi_status(result) if result.errors else no_content()
 
 
 async def batch_delete(call: Call) -> web.Response:
     """POST /entityOperations/delete: Batch Entity Delete (6.17.3.1, 5.6.10)."""
-    ids: list[str | tuple[str, NgsiLdError]] = []
-    for item in _array(call.body):
+    ids: list[str | Unusable] = []
+    for index, item in enumerate(_array(call)):
         try:
-            ids.append(check_uri(item, "entity id"))
+            ids.append(check_uri(item, "entity id", f"/{index}"))
         except BadRequestData as error:
-            ids.append((str(item)[:200], error))
-    result = await call.services.batch.delete(call.tenant, ids)
-    return _multi_status(result) if result.errors else no_content()
+            ids.append((item if isinstance(item, str) else NGSI_LD_NULL, error))
+    result = await call.services.batch.delete(call.tenant, ids, call.size)
+    return multi_status(result) if result.errors else no_content()
 
 
-async def _elements(call: Call, read: Callable[..., Fragment]) -> list[Element]:
+async def _elements(call: Call, read: Callable[..., _F]) -> list[_F | Unusable]:
     """The entities of the body; those that cannot be read stand there with their errors."""
-    elements: list[Element] = []
+    elements: list[_F | Unusable] = []
     contexts = call.services.contexts
-    for index, document in enumerate(_array(call.body)):
+    for index, document in enumerate(_array(call)):
         try:
             context = call.context
             if isinstance(document, dict):
                 source = document.pop("@context", None)
                 if source is not None:
-                    context = contexts.peek(source) or await contexts.resolve(source)
+                    context = contexts.peek(source, call.tenant) or await contexts.resolve(source, call.tenant)
                 _check_context_place(source, call, index)
             elements.append(read(document, context, pointer=f"/{index}"))
         except NgsiLdError as error:
@@ -111,9 +124,12 @@ def _check_context_place(source: Any, call: Call, index: int) -> None:
         )
 
 
-def _array(body: Any) -> list[Any]:
+def _array(call: Call) -> list[Any]:
+    body, most = call.body, call.services.settings.max_batch
     if not isinstance(body, list) or not body:
-        raise BadRequestData("Expected a JSON array with at least one element.")
+        raise BadRequestData("Expected a JSON array with at least one element.", pointer="")
+    if len(body) > most:
+        raise PayloadTooLarge(f"The array has {len(body)} elements: at most {most} are taken at once; send several.")
     if any(item is None for item in body):
         raise BadRequestData("The array holds null: expected only elements.", pointer=f"/{body.index(None)}")
     return body
@@ -121,8 +137,7 @@ def _array(body: Any) -> list[Any]:
 
 def _read_identified(document: Any, context: Context, *, pointer: str) -> Fragment:
     fragment = read_fragment(document, context, pointer=pointer, nulls=Nulls.MEMBERS)
-    if fragment.entity_id is None:
-        raise BadRequestData("The entity has no id: every entity of a batch needs one.", pointer=f"{pointer}/id")
+    _check_id(fragment.entity_id, pointer)
     return fragment
 
 
@@ -135,12 +150,24 @@ def _read_upsertable(document: Any, context: Context, *, pointer: str) -> Fragme
     return fragment
 
 
+def _read_mergeable(document: Any, context: Context, *, pointer: str) -> MergeFragment:
+    fragment = read_merge_fragment(document, context, pointer=pointer)
+    _check_id(fragment.entity_id, pointer)
+    return fragment
+
+
+def _check_id(entity_id: str | None, pointer: str) -> None:
+    if entity_id is None:
+        raise BadRequestData("The entity has no id: every entity of a batch needs one.", pointer=f"{pointer}/id")
+
+
 def _id_of(document: Any) -> str:
+    """The id of what could not be read; the NGSI-LD Null if it has none, as BatchEntityError needs a URI (5.2.17)."""
     entity_id = document.get("id", document.get("@id")) if isinstance(document, dict) else None
-    return entity_id if isinstance(entity_id, str) else ""
+    return entity_id if isinstance(entity_id, str) else NGSI_LD_NULL
 
 
-def _multi_status(result: BatchResult) -> web.Response:
+def multi_status(result: BatchResult) -> web.Response:
     """The BatchOperationResult of clause 5.2.16."""
     errors = [{"entityId": entity_id, "error": error.problem()} for entity_id, error in result.errors]
     return json_reply({"success": result.success, "errors": errors}, 207)

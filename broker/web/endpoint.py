@@ -15,6 +15,7 @@ import structlog
 from aiohttp import hdrs, web
 
 from broker.jsonld.context import Context
+from broker.ngsild.content import is_snapshot
 from broker.ngsild.errors import (
     BadRequestData,
     InternalError,
@@ -23,11 +24,25 @@ from broker.ngsild.errors import (
     NgsiLdError,
     PayloadTooLarge,
 )
+from broker.ngsild.names import check_uri
 from broker.telemetry import Metrics
+from broker.web.compression import answer_coding, pack, request_coding, unpack
 from broker.web.json_body import parse_json
-from broker.web.negotiation import JSON, JSON_LD, TENANT, body_media_type, context_link, negotiate
-from broker.web.parameters import Query
-from broker.web.replies import problem
+from broker.web.negotiation import (
+    ENTITY_MAP,
+    GEO_JSON,
+    JSON,
+    JSON_LD,
+    SNAPSHOT,
+    TENANT,
+    body_media_type,
+    context_link,
+    negotiate,
+    refuse_geojson_only,
+)
+from broker.web.parameters import Query, query_items
+from broker.web.preferences import NO_PREFERENCES, Preferences, read_preferences
+from broker.web.replies import SERVER, AsItStands, problem
 from broker.web.services import Services
 
 log = structlog.get_logger(__name__)
@@ -51,9 +66,13 @@ class Call:
     """One request, parsed.
 
     `tenant` is "" for the default tenant. `context` expands and compacts the names of this request. `parameters` is
-    what the route's parser made of the URL parameters, `body` the JSON value of the body without its "@context". `path`
-    holds the variable parts of the path, decoded. `media_type` is that of the answer. `size` is the body's length in
-    bytes; `linked_data` tells that it came as application/ld+json. `url` is the path and query as they were sent.
+    what the route's parser made of the URL parameters, not to be changed: requests share it. `body` is the JSON value
+    of the body without its "@context". `path` holds the variable parts of the path, decoded. `media_type` is that of
+    the answer. `size` is the body's length in bytes; `linked_data` tells that it came as application/ld+json. `url` is
+    the path and query as they were sent. `preferences` are those of the Prefer header, where the operation lets the
+    client choose between media types. `host` is the Host header: how the client reached this broker. `entity_map` is
+    the header NGSILD-EntityMap, where a client may choose between media types. For an operation on a snapshot `tenant`
+    is the name of its content (`ngsild/content.py`).
     """
 
     services: Services
@@ -66,14 +85,21 @@ class Call:
     size: int
     linked_data: bool
     url: str
+    preferences: Preferences
+    host: str
+    entity_map: str | None = None
 
+
+_REMEMBERED = 256
+_LONGEST_REMEMBERED = 512
+"""Queries of URLs whose parameters an endpoint remembers, and their length."""
 
 Handler = Callable[[Call], Awaitable[web.Response]]
 ReadParameters = Callable[[Query, Services], Any]
 
 
 class Endpoint:
-    """One operation of the HTTP binding: `handle` is what aiohttp calls."""
+    """One operation of the HTTP binding: `handle` is what the dispatcher calls."""
 
     def __init__(
         self,
@@ -86,20 +112,32 @@ class Endpoint:
         parameters: ReadParameters,
         body: Body = Body.NONE,
         answers: tuple[str, ...] = (),
+        merge_patch: bool = False,
+        on_snapshots: bool = True,
     ) -> None:
         self._handler = handler
         self._services = services
         self._read_parameters = parameters
         self._body = body
         self._answers = answers
+        self._reads_map = bool(answers) or method == "DELETE"
+        self._on_snapshots = on_snapshots
+        self._merge_patch = merge_patch or method == "PATCH"
+        self._max_body_bytes = services.settings.max_body_bytes
+        self._compress_bytes = services.settings.compress_bytes if method == "GET" or answers else 0
         self._no_parameters: Any = parameters(Query(()), services)
+        self._remembered: dict[str, Any] = {}
         self._observe = metrics.requests.row(method, route).observe
 
     async def handle(self, request: web.BaseRequest, path: dict[str, str]) -> web.Response:
         """Serve one request. Every error becomes a problem here."""
         started = time.perf_counter()
+        tenant, snapshot = request.headers.get(TENANT), request.headers.get(SNAPSHOT)
         try:
-            response = await self._handler(await self._read(request, path))
+            call = await self._read(request, path, tenant, snapshot)
+            response = await self._handler(call)
+            if call.preferences is not NO_PREFERENCES:
+                _apply_preferences(call, response)
         except NgsiLdError as error:
             response = problem(error)
         except asyncio.CancelledError:
@@ -107,16 +145,37 @@ class Endpoint:
         except Exception:
             log.exception("request failed", method=request.method, path=request.path)
             response = problem(InternalError("The request failed unexpectedly; the log of the broker has the cause."))
+        if tenant is not None:
+            response.headers[TENANT] = tenant  # clause 6.3.14, errors included
+        if snapshot is not None:
+            response.headers[SNAPSHOT] = snapshot  # clause 6.3.22
+        if not isinstance(response, AsItStands):
+            response.headers[hdrs.SERVER] = SERVER
+        if self._compress_bytes:
+            body = response.body
+            if isinstance(body, bytes) and len(body) >= self._compress_bytes:
+                await _compress(request, response, body)
         self._observe(response.status, time.perf_counter() - started)
         return response
 
-    async def _read(self, request: web.BaseRequest, path: dict[str, str]) -> Call:
+    async def _read(
+        self, request: web.BaseRequest, path: dict[str, str], tenant: str | None, snapshot: str | None
+    ) -> Call:
         headers = request.headers
-        media_type = negotiate(headers.get(hdrs.ACCEPT, ""), self._answers) if self._answers else JSON
-        if "?" in request.raw_path:
-            parameters = self._read_parameters(Query(request.query.items()), self._services)
+        if tenant:
+            _check_tenant(tenant, headers.getall(TENANT))
+        media_type = JSON
+        preferences = NO_PREFERENCES
+        entity_map = headers.get(ENTITY_MAP) if self._reads_map else None
+        if self._answers:
+            media_type = negotiate(",".join(headers.getall(hdrs.ACCEPT, ())), self._answers)
+            if "Prefer" in headers:
+                preferences = read_preferences(",".join(headers.getall("Prefer")))
         else:
-            parameters = self._no_parameters
+            accept = headers.get(hdrs.ACCEPT)
+            if accept is not None:
+                refuse_geojson_only(accept)
+        parameters = self._parameters(request.raw_path) if "?" in request.raw_path else self._no_parameters
         link = headers.get(hdrs.LINK)
         if link is not None:
             link = context_link(",".join(headers.getall(hdrs.LINK)))
@@ -125,21 +184,26 @@ class Endpoint:
         size = 0
         linked_data = False
         if self._body is not Body.NONE:
-            linked_data = body_media_type(headers.get(hdrs.CONTENT_TYPE, "")) == JSON_LD
-            text = await _read_body(request)
+            content_type = headers.get(hdrs.CONTENT_TYPE, "")
+            linked_data = body_media_type(content_type, self._merge_patch) == JSON_LD
+            text = self._body_at_hand(request) or await self._receive_body(request)
             size = len(text)
             body = parse_json(text)
             if self._body is Body.ONE:
                 source = _take_context(body, link, linked_data)
-            elif self._body is Body.MANY and linked_data and link is not None and _carries_contexts(body):
+            elif self._body is Body.MANY and linked_data and link is not None:
                 raise _mixed_contexts()
         if source is None:
             context = self._services.contexts.core
         else:
-            context = self._services.contexts.peek(source) or await self._services.contexts.resolve(source)
+            contexts = self._services.contexts
+            context = contexts.peek(source, tenant or "") or await contexts.resolve(source, tenant or "")
+        content = tenant or ""
+        if snapshot is not None:
+            content = await self._content(content, headers.getall(SNAPSHOT))
         return Call(
             self._services,
-            headers.get(TENANT, ""),
+            content,
             context,
             parameters,
             body,
@@ -148,24 +212,87 @@ class Endpoint:
             size,
             linked_data,
             request.raw_path,
+            preferences,
+            headers.get(hdrs.HOST, ""),
+            entity_map,
         )
 
+    async def _content(self, tenant: str, snapshots: list[str]) -> str:
+        """The content of the snapshot that the request is about (clause 6.3.22)."""
+        if not self._on_snapshots:
+            raise BadRequestData(f"This operation is not one on a snapshot: leave {SNAPSHOT} out.")
+        if len(snapshots) > 1:
+            raise BadRequestData(f"The header {SNAPSHOT} occurs more than once: which snapshot is meant?")
+        return await self._services.snapshots.content(tenant, check_uri(snapshots[0], f"header {SNAPSHOT}"))
 
-async def _read_body(request: web.BaseRequest) -> bytes:
-    if request.content_length is None:
-        raise LengthRequired("The request has no Content-Length.")
-    if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
-        await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        cast("Any", request.writer).output_size = 0
+    def _parameters(self, target: str) -> Any:
+        """What the URL parameters of a request target say. Clients repeat themselves: the latest are remembered."""
+        text = target.partition("?")[2]
+        parameters = self._remembered.get(text)
+        if parameters is None:
+            parameters = self._read_parameters(Query(query_items(target)), self._services)
+            if len(text) <= _LONGEST_REMEMBERED and "cursor=" not in text:  # a page is asked for once
+                if len(self._remembered) >= _REMEMBERED:
+                    del self._remembered[next(iter(self._remembered))]
+                self._remembered[text] = parameters
+        return parameters
+
+    def _body_at_hand(self, request: web.BaseRequest) -> bytes:
+        """The body, if it came in one piece with the head and is as it was sent; else nothing."""
+        length = request.content_length
+        if length is None:
+            raise LengthRequired("The request has no Content-Length.")
+        if length > self._max_body_bytes:
+            raise PayloadTooLarge(
+                f"The request body is too large: it has {length} bytes, the limit here is {self._max_body_bytes}."
+            )
+        if not request.content.is_eof() or hdrs.CONTENT_ENCODING in request.headers:
+            return b""
+        return request.content.read_nowait()
+
+    async def _receive_body(self, request: web.BaseRequest) -> bytes:
+        """The body, once all of it has come, unpacked."""
+        coding = request_coding(",".join(request.headers.getall(hdrs.CONTENT_ENCODING, ())))
+        if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
+            await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            cast("Any", request.writer).output_size = 0
+        try:
+            text = await request.read()
+        except web.HTTPRequestEntityTooLarge as error:
+            raise PayloadTooLarge(f"The request body is too large: {error.text}") from None
+        except (web.RequestPayloadError, ConnectionError, ValueError) as error:  # a client that goes away
+            raise InvalidRequest(f"The request body could not be read: {error}") from None
+        if coding is not None and text:
+            text = await unpack(text, coding, self._max_body_bytes)
+        if not text:
+            raise InvalidRequest("The request body is empty: the operation needs a JSON document.")
+        return text
+
+
+async def _compress(request: web.BaseRequest, response: web.Response, body: bytes) -> None:
+    """Pack a large body, if the client accepts that."""
+    response.headers.add(hdrs.VARY, hdrs.ACCEPT_ENCODING)
+    coding = answer_coding(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, ())))
+    if coding is not None:
+        response.body = await pack(body, coding)
+        response.headers[hdrs.CONTENT_ENCODING] = coding
+
+
+def _check_tenant(tenant: str, given: list[str]) -> None:
+    if is_snapshot(tenant):
+        raise BadRequestData(f"The header {TENANT} is {tenant!r:.80}, which cannot name a tenant.")
+    if len(given) > 1:
+        raise BadRequestData(f"The header {TENANT} occurs more than once: which tenant is meant?")
     try:
-        text = await request.read()
-    except web.HTTPRequestEntityTooLarge as error:
-        raise PayloadTooLarge(f"The request body is too large: {error.text}") from None
-    except (web.RequestPayloadError, ConnectionError, ValueError) as error:  # a client that goes away is none of ours
-        raise InvalidRequest(f"The request body could not be read: {error}") from None
-    if not text:
-        raise InvalidRequest("The request body is empty: the operation needs a JSON document.")
-    return text
+        tenant.encode()
+    except UnicodeEncodeError:
+        raise BadRequestData(f"The header {TENANT} is {tenant!r:.80}, which is not UTF-8.") from None
+
+
+def _apply_preferences(call: Call, response: web.Response) -> None:
+    applied = call.preferences.applied(geojson=call.media_type == GEO_JSON)
+    if applied:
+        response.headers["Preference-Applied"] = applied
 
 
 def _take_context(body: Any, link: str | None, linked_data: bool) -> Any:
@@ -187,10 +314,6 @@ def _take_context(body: Any, link: str | None, linked_data: bool) -> Any:
             pointer="/@context",
         )
     return inside
-
-
-def _carries_contexts(body: Any) -> bool:
-    return isinstance(body, list) and any(isinstance(item, dict) and "@context" in item for item in body)
 
 
 def _mixed_contexts() -> BadRequestData:

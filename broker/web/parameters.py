@@ -2,10 +2,15 @@
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
 
-from broker.ngsild.errors import BadRequestData, InvalidRequest, NotYetImplemented
+from broker.ngsild.errors import BadRequestData, InvalidRequest
+from broker.ngsild.languages import parse_language_ranges
+from broker.ngsild.linking import Joining
 from broker.ngsild.names import check_uri
+from broker.ngsild.projections import Projection, parse_projection
 from broker.ngsild.representations import Format
+from broker.web.joining import make_joining
 
 _FORMATS = {
     "normalized": Format.NORMALIZED,
@@ -13,6 +18,16 @@ _FORMATS = {
     "simplified": Format.SIMPLIFIED,
     "keyValues": Format.SIMPLIFIED,
 }
+
+
+def query_items(target: str) -> list[tuple[str, str]]:
+    """The URL parameters of a request target, decoded. InvalidRequest if they are not UTF-8."""
+    query = target.partition("?")[2].partition("#")[0]
+    try:
+        query.encode()
+        return parse_qsl(query, keep_blank_values=True, errors="strict")
+    except UnicodeError:
+        raise InvalidRequest(f"The URL parameters {query!r:.300} are not UTF-8 after percent-decoding.") from None
 
 
 class Query:
@@ -34,12 +49,12 @@ class Query:
             raise InvalidRequest(f"The URL parameter {name!r} has no value.")
         return value
 
-    def words(self, name: str, *, bars: bool = False) -> list[str]:
-        """A comma separated list, without empty elements; `bars` separate as commas do."""
+    def words(self, name: str) -> list[str]:
+        """A comma separated list, without empty elements."""
         value = self.text(name)
         if value is None:
             return []
-        words = [word.strip() for word in (value.replace("|", ",") if bars else value).split(",")]
+        words = [word.strip() for word in value.split(",")]
         if not all(words):
             raise InvalidRequest(
                 f"The URL parameter {name!r} is {value!r:.200}: expected words separated by single commas."
@@ -51,14 +66,17 @@ class Query:
 
         BadRequestData where it goes into linked entities: that takes linked entity retrieval (clause 5.7.2.4).
         """
-        words = self.words(name, bars=True)
-        for word in words:
-            if "{" in word or "}" in word:
-                raise BadRequestData(
-                    f"The URL parameter {name!r} goes into linked entities with {word!r:.80}, which are not retrieved: "
-                    "expected members of the entity itself."
-                )
-        return words
+        value = self.text(name)
+        if value is None:
+            return []
+        projection = parse_projection(value, name)
+        projection.check_depth(0, name)
+        return list(projection)
+
+    def nested_projection(self, name: str) -> Projection:
+        """Entity members to be shown or left out, and those of linked entities (clause 4.21); none if it is missing."""
+        value = self.text(name)
+        return Projection() if value is None else parse_projection(value, name)
 
     def integer(self, name: str) -> int | None:
         """A whole number, zero or more."""
@@ -88,14 +106,11 @@ class Query:
                 )
         return set(words)
 
-    def finish(self, later: Collection[str] = ()) -> None:
-        """Refuse every parameter that no getter asked for: InvalidRequest, or 501 for those of `later`."""
+    def finish(self) -> None:
+        """InvalidRequest for a parameter that no getter asked for (clause 6.3.20)."""
         for name in self._values:
-            if name in self._seen:
-                continue
-            if name in later:
-                raise NotYetImplemented(f"The URL parameter {name!r} is not implemented in this version of Vela.")
-            raise InvalidRequest(f"The URL parameter {name!r} does not exist for this operation.")
+            if name not in self._seen:
+                raise InvalidRequest(f"The URL parameter {name!r} does not exist for this operation.")
 
 
 @dataclass(slots=True)
@@ -105,10 +120,12 @@ class Presentation:
     format: Format = Format.NORMALIZED
     sys_attrs: bool = False
     attrs: list[str] = field(default_factory=list)
-    pick: list[str] = field(default_factory=list)
-    omit: list[str] = field(default_factory=list)
+    pick: Projection = field(default_factory=Projection)
+    omit: Projection = field(default_factory=Projection)
     datasets: list[str] = field(default_factory=list)
     lang: str | None = None
+    geometry_property: str | None = None
+    joining: Joining | None = None
 
 
 @dataclass(slots=True)
@@ -126,14 +143,31 @@ def read_presentation(query: Query, options: set[str]) -> Presentation:
     if form is not None and form not in _FORMATS:
         raise InvalidRequest(f"The format {form!r:.80} does not exist: expected one of {', '.join(_FORMATS)}.")
     chosen = form or next((name for name in _FORMATS if name in options), "normalized")
-    attrs, pick, omit = query.words("attrs"), query.projection("pick"), query.projection("omit")
-    if attrs and pick:
-        raise BadRequestData("The URL parameters attrs and pick exclude each other: attrs is deprecated, use pick.")
+    attrs, pick, omit = query.words("attrs"), query.nested_projection("pick"), query.nested_projection("omit")
+    joining = make_joining(query.text("join"), query.integer("joinLevel"), query.words("containedBy"))
+    check_projections(attrs, pick, omit, joining)
     datasets = query.words("datasetId")
     for dataset in datasets:
         if dataset != "@none":
             check_uri(dataset, "datasetId")
-    return Presentation(_FORMATS[chosen], "sysAttrs" in options, attrs, pick, omit, datasets, query.text("lang"))
+    lang = query.text("lang")
+    if lang is not None:
+        parse_language_ranges(lang)
+    sys_attrs, geometry = "sysAttrs" in options, query.text("geometryProperty")
+    return Presentation(_FORMATS[chosen], sys_attrs, attrs, pick, omit, datasets, lang, geometry, joining)
+
+
+def check_projections(
+    attrs: Collection[str], pick: Projection, omit: Projection, joining: Joining | None = None
+) -> None:
+    """BadRequestData where they contradict each other, or go on into linked entities that are not retrieved."""
+    for name, given in (("pick", pick), ("omit", omit)):
+        if attrs and given:
+            raise BadRequestData(f"attrs and {name} exclude each other: attrs is deprecated, use pick and omit.")
+        given.check_depth(joining.level if joining is not None else 0, name)
+    both = [name for name in pick if name in omit and omit.members[name] is None]
+    if both:
+        raise BadRequestData(f"pick and omit both name {both[0]!r:.80}: is it to be shown or left out?")
 
 
 def read_page(query: Query, options: set[str], default: int, highest: int) -> Page:
@@ -143,7 +177,10 @@ def read_page(query: Query, options: set[str], default: int, highest: int) -> Pa
     if limit == 0 and not count:
         raise BadRequestData("A limit of 0 asks for nothing: it is allowed only together with count=true.")
     if limit is not None and limit > highest:
-        raise BadRequestData(f"The limit {limit} is too high: at most {highest} results are given at once; use offset.")
+        raise BadRequestData(
+            f"The limit {limit} is too high: at most {highest} results are given at once; follow the link to the next "
+            "page for more."
+        )
     return Page(default if limit is None else limit, query.integer("offset") or 0, count)
 
 

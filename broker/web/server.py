@@ -10,15 +10,25 @@ from http import HTTPStatus
 from typing import Any, cast
 from urllib.parse import unquote
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.http import RawRequestMessage
 from aiohttp.streams import StreamReader
 
-from broker.ngsild.errors import BadRequestData, InternalError, InvalidRequest, MethodNotAllowed, ResourceNotFound
+from broker.ngsild.errors import (
+    BadRequestData,
+    InternalError,
+    InvalidRequest,
+    MethodNotAllowed,
+    NgsiLdError,
+    ResourceNotFound,
+)
 from broker.web.cors import Cors
 from broker.web.negotiation import TENANT
-from broker.web.replies import problem
+from broker.web.replies import SERVER, problem
+
+_LONGEST_TARGET = 32 * 1024
+"""Bytes of a request line: long lists of ids are asked for, and an encoded id may need twelve bytes a letter."""
 
 Handle = Callable[[web.BaseRequest, dict[str, str]], Awaitable[web.Response]]
 
@@ -44,33 +54,30 @@ class Dispatcher:
         if method == "GET":
             node.methods.setdefault("HEAD", handle)
 
-    async def __call__(self, request: web.BaseRequest) -> web.Response:
-        """Serve one request."""
-        found = self._find(request)
-        if isinstance(found, web.Response):
-            response = found
-        else:
-            handle, variables = found
-            response = await handle(request, variables)
-        tenant = request.headers.get(TENANT)
-        if tenant:
-            response.headers[TENANT] = tenant
-        if self._cors is not None:
-            self._cors.add_headers(request, response)
-        return response
+    def __call__(self, request: web.BaseRequest) -> Awaitable[web.Response]:
+        """Serve one request. Not a coroutine itself: that would be one more on each update."""
+        served = self._find(request)
+        return served if self._cors is None else _with_cors(self._cors, request, served)
 
-    def _find(self, request: web.BaseRequest) -> tuple[Handle, dict[str, str]] | web.Response:
-        """The endpoint of a request and the variables of its path, or the answer if there is none."""
+    def _find(self, request: web.BaseRequest) -> Awaitable[web.Response]:
+        """What the endpoint of a request answers, or what is answered if there is none.
+
+        The path is read as it was sent: a dot segment or an encoded slash is part of an id or a name, never a way
+        through the tree.
+        """
         target = request.raw_path
         if target[:1] != "/":
-            target = request.rel_url.raw_path
+            if target == "*" and request.method == "OPTIONS":
+                return _answer(request, web.Response(status=204))
+            target = "/" + target.partition("://")[2].partition("/")[2]
         path = target.partition("?")[0]
         segments = path.removesuffix("/").split("/")
-        if "%" in path:
+        if "%" in path or not path.isascii():
             try:
+                path.encode()
                 segments = [unquote(segment, errors="strict") for segment in segments]
-            except UnicodeDecodeError:
-                return problem(InvalidRequest(f"The path {path!r:.300} is not UTF-8 after percent-decoding."))
+            except UnicodeError:
+                return _refusal(request, InvalidRequest(f"The path {path!r:.300} is not UTF-8 after percent-decoding."))
         node = self._root
         variables: dict[str, str] = {}
         for segment in segments[1:]:
@@ -78,17 +85,19 @@ class Dispatcher:
             if following is None:
                 following = node.variable
                 if following is None:
-                    return problem(ResourceNotFound(f"The path {path!r:.300} does not exist."))
+                    return _refusal(request, ResourceNotFound(f"The path {path!r:.300} does not exist."))
                 if not segment:
-                    return problem(BadRequestData(f"The {following.name} in the path {path!r:.300} is empty."))
+                    return _refusal(
+                        request, BadRequestData(f"The {following.name} in the path {path!r:.300} is empty.")
+                    )
                 variables[following.name] = segment
             node = following
         handle = node.methods.get(request.method)
         if handle is not None:
-            return handle, variables
+            return handle(request, variables)
         if not node.methods:
-            return problem(ResourceNotFound(f"The path {path!r:.300} does not exist."))
-        return _other_method(request.method, path, sorted(node.methods))
+            return _refusal(request, ResourceNotFound(f"The path {path!r:.300} does not exist."))
+        return _answer(request, _other_method(request.method, path, sorted(node.methods)))
 
 
 class _Node:
@@ -103,6 +112,25 @@ class _Node:
         self.methods: dict[str, Handle] = {}
 
 
+async def _with_cors(cors: Cors, request: web.BaseRequest, served: Awaitable[web.Response]) -> web.Response:
+    response = await served
+    cors.add_headers(request, response)
+    return response
+
+
+async def _answer(request: web.BaseRequest, response: web.Response) -> web.Response:
+    """An answer that no endpoint gives, with what all answers have in common."""
+    response.headers[hdrs.SERVER] = SERVER
+    tenant = request.headers.get(TENANT)
+    if tenant is not None:
+        response.headers[TENANT] = tenant
+    return response
+
+
+def _refusal(request: web.BaseRequest, error: NgsiLdError) -> Awaitable[web.Response]:
+    return _answer(request, problem(error))
+
+
 def _other_method(method: str, path: str, allowed: list[str]) -> web.Response:
     methods = ", ".join([*allowed, "OPTIONS"])
     if method == "OPTIONS":
@@ -115,7 +143,13 @@ class Server(web.Server):
     """aiohttp's server for one dispatcher. Bodies beyond `max_body_bytes` are not read; malformed HTTP is a problem."""
 
     def __init__(self, dispatcher: Dispatcher, *, max_body_bytes: int) -> None:
-        super().__init__(dispatcher, request_factory=self._make, access_log=None)
+        super().__init__(
+            dispatcher,
+            request_factory=self._make,
+            access_log=None,
+            auto_decompress=False,
+            max_line_size=_LONGEST_TARGET,
+        )
         self._max_body_bytes = max_body_bytes
 
     def __call__(self) -> web.RequestHandler:
@@ -155,6 +189,7 @@ class _Connection(web.RequestHandler):
             response = problem(InvalidRequest(f"The request is not valid HTTP: {message or exc}."))
         if cast("Any", request.writer).output_size > 0:
             raise ConnectionError("The answer has begun already, it cannot be replaced by an error.")
+        response.headers[hdrs.SERVER] = SERVER
         response.force_close()
         return response
 

@@ -3,13 +3,24 @@
 from dataclasses import dataclass
 
 from broker.core.batch import BatchOperations
+from broker.core.contexts import ContextOperations
+from broker.core.discovery import Discovery
 from broker.core.entities import EntityOperations
+from broker.core.entity_maps import EntityMaps
+from broker.core.explaining import Explanations
+from broker.core.indexes import IndexOperations
+from broker.core.linked import LinkedEntityReads
+from broker.core.purge import Purges
+from broker.core.snapshots import Snapshots
+from broker.core.source_identity import SourceIdentity
+from broker.core.subscribers import Subscribers
 from broker.core.subscriptions import Subscriptions
 from broker.jsonld.contexts import Contexts
 from broker.settings import Settings
 from broker.storage.client import Mongo
 from broker.telemetry import Metrics
 from broker.validation.checker import Checker
+from broker.web.rendered import RenderedEntities
 
 
 @dataclass(slots=True)
@@ -18,9 +29,20 @@ class Services:
 
     settings: Settings
     contexts: Contexts
+    context_operations: ContextOperations
     entities: EntityOperations
     batch: BatchOperations
+    purges: Purges
+    discovery: Discovery
     subscriptions: Subscriptions
+    subscribers: Subscribers
+    linked: LinkedEntityReads
+    indexes: IndexOperations
+    explanations: Explanations
     checker: Checker
     mongo: Mongo
     metrics: Metrics
+    entity_maps: EntityMaps
+    snapshots: Snapshots
+    identity: SourceIdentity
+    rendered: RenderedEntities

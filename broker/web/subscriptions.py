@@ -8,8 +8,9 @@ from aiohttp import web
 from broker.core.subscription_documents import render_subscription
 from broker.ngsild.names import check_uri
 from broker.ngsild.timestamps import now_text
+from broker.web.contexts import origin
 from broker.web.endpoint import Call
-from broker.web.entities import page_links
+from broker.web.page_links import offset_links
 from broker.web.parameters import Page, Query, read_page
 from broker.web.replies import created, linked_data, no_content
 from broker.web.services import Services
@@ -52,7 +53,8 @@ def read_retrieve_parameters(query: Query, _services: Services) -> RetrieveParam
 
 async def create_subscription(call: Call) -> web.Response:
     """POST /subscriptions: Create Subscription (6.10.3.1, 5.8.1)."""
-    subscription_id = await call.services.subscriptions.create(call.tenant, call.body, call.context)
+    subscriptions = call.services.subscriptions
+    subscription_id = await subscriptions.create(call.tenant, call.body, call.context, origin(call))
     return created(f"{PATH}/{quote(subscription_id, safe=':')}")
 
 
@@ -73,7 +75,7 @@ async def query_subscriptions(call: Call) -> web.Response:
     response = linked_data(rendered, call.context, call.media_type)
     if total is not None:
         response.headers["NGSILD-Results-Count"] = str(total)
-    for link in page_links(call, page, more=len(found) > page.limit):
+    for link in offset_links(call, page, more=len(found) > page.limit):
         response.headers.add("Link", link)
     return response
 

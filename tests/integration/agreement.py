@@ -9,8 +9,8 @@ from hypothesis import HealthCheck, settings
 from pymongo import MongoClient
 from pymongo.collection import Collection
 
-from broker.ngsild.geometry import index_copy
-from broker.ngsild.model import LOCATION, Entity
+from broker.ngsild.model import Entity
+from broker.storage.documents import location_copy
 
 Documents = Collection[dict[str, Any]]
 
@@ -48,8 +48,8 @@ def holding(documents: Documents, entities: list[Entity]) -> Iterator[None]:
 
 
 def location_of(entity: Entity) -> dict[str, Any]:
-    found = [one for one in entity["attributes"].get(LOCATION, ()) if "datasetId" not in one]
-    return {"location": index_copy(found[0]["value"])} if found else {}
+    location = location_copy(entity)
+    return {} if location is None else {"location": location}
 
 
 def selected(documents: Documents, condition: dict[str, Any]) -> set[str]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from broker.commit.cache import EntityCache
+from broker.commit.census import Census
 from broker.commit.committer import Committer, Limits
 from broker.commit.group import GroupServices
 from broker.ngsild.attributes import Nulls
@@ -15,6 +16,7 @@ from broker.ngsild.fragments import read_entity, read_fragment
 from broker.ngsild.model import Entity
 from broker.ngsild.mutations import CreateEntity, Mutation, UpdateAttributes
 from broker.notify.owed import Owed
+from broker.storage.census import CensusStore
 from broker.storage.client import Mongo
 from broker.storage.entities import EntityStore, WriteReport, Writes
 from broker.storage.tenants import Tenants
@@ -178,6 +180,7 @@ class Node:
         await self.tenants.open()
         self.store = Store(self.tenants)
         self.cache = EntityCache(CACHE_BYTES)
+        self.census = Census(CensusStore(self.mongo, self.tenants), self.process)
         services = GroupServices(
             store=self.store,
             cache=self.cache,
@@ -185,6 +188,7 @@ class Node:
             notifier=self.recorder,
             outbox=self.recorder,
             metrics=self.recorder,
+            census=self.census,
             process=self.process,
         )
         self.committer = Committer(services, self.limits)

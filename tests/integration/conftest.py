@@ -1,10 +1,12 @@
 """Fixtures of the tests that talk to a broker on the wire."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
 from broker.local import LocalBroker, is_ready
+from broker.outbound import Outbound, OutboundPolicy
+from tests.integration.servers import Site, serving
 
 
 @pytest.fixture(scope="module")
@@ -23,3 +25,20 @@ def steady(broker_process: LocalBroker) -> Iterator[None]:
     assert is_ready("127.0.0.1", broker_process.settings.port)
     errors = [line for line in broker_process.log_file.read_text().splitlines() if '"level": "error"' in line]
     assert not errors, errors[:3]
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    """A server on this machine, to be filled with pages."""
+    site = Site()
+    async with serving(site):
+        yield site
+
+
+@pytest.fixture
+async def outbound() -> AsyncIterator[Outbound]:
+    """What sends requests to servers, under the usual policy."""
+    outbound = Outbound(OutboundPolicy())
+    await outbound.start()
+    yield outbound
+    await outbound.close()

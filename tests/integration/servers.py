@@ -1,35 +1,64 @@
-"""HTTP servers that the broker under test calls: one that serves @contexts, one that receives notifications."""
+"""HTTP servers that the broker under test calls: a site with pages, and one that receives notifications."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 from aiohttp import web
 
+_LARGEST_BODY = 16 * 1024 * 1024
+
+Page = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """One request as it arrived."""
+
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
 
 @dataclass(slots=True)
-class ContextServer:
-    """Serves JSON documents at the paths they are given, as application/ld+json; counts what it was asked."""
+class Site:
+    """Answers each path with its page, others with 404; `requests` are those that came.
+
+    `delay` is how many seconds every answer takes.
+    """
 
     url: str = ""
-    documents: dict[str, Any] = field(default_factory=dict)
-    asked: list[str] = field(default_factory=list)
+    delay: float = 0.0
+    pages: dict[str, Page] = field(default_factory=dict)
+    requests: list[Asked] = field(default_factory=list)
 
-    def add(self, path: str, document: Any) -> str:
-        """Serve `document` at `path` from now on; its URL."""
-        self.documents[path] = document
+    @property
+    def asked(self) -> list[str]:
+        """The paths of the requests."""
+        return [request.path for request in self.requests]
+
+    def page(self, path: str, **answer: Any) -> str:
+        """Answer `path` from now on with what web.Response makes of `answer`; its URL."""
+
+        async def respond(_: web.Request) -> web.Response:
+            return web.Response(**answer)
+
+        self.pages[path] = respond
         return self.url + path
 
-    async def handle(self, request: web.Request) -> web.Response:
-        self.asked.append(request.path)
-        if request.path not in self.documents:
-            return web.Response(status=404)
-        document = self.documents[request.path]
+    def publish(self, path: str, document: Any, headers: dict[str, str] | None = None) -> str:
+        """Serve a JSON document, or the bytes of one, as application/ld+json at `path` from now on; its URL."""
         body = document if isinstance(document, bytes) else orjson.dumps(document)
-        return web.Response(body=body, content_type="application/ld+json")
+        return self.page(path, body=body, content_type="application/ld+json", headers=headers)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        self.requests.append(Asked(request.path, dict(request.headers), await request.read()))
+        await asyncio.sleep(self.delay)
+        page = self.pages.get(request.path)
+        return web.Response(status=404) if page is None else await page(request)
 
 
 @dataclass(slots=True)
@@ -64,11 +93,11 @@ class Receiver:
 
 
 @contextlib.asynccontextmanager
-async def serving(server: ContextServer | Receiver) -> AsyncIterator[None]:
+async def serving(server: Site | Receiver) -> AsyncIterator[None]:
     """Serve on a free port of this machine; `server.url` is set."""
-    app = web.Application()
+    app = web.Application(client_max_size=_LARGEST_BODY)
     app.router.add_route("*", "/{path:.*}", server.handle)
-    runner = web.AppRunner(app)
+    runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=1.0)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     server.url = f"http://127.0.0.1:{runner.addresses[0][1]}"

@@ -69,11 +69,61 @@ async def test_updating_addresses_instances_by_dataset(broker: RunningBroker) ->
 async def test_updating_adds_types_and_replaces_only_a_scope_that_exists(broker: RunningBroker) -> None:
     with_scope = await create(broker, {"a": 1}, scope="/old")
     without = await create(broker, {"a": 1})
-    for entity_id in (with_scope, without):
-        await send(broker, "PATCH", f"{entity_id}/attrs", {"type": "More", "scope": "/new", "a": 2})
+    changes = {"type": "More", "scope": "/new", "a": 2}
+    await send(broker, "PATCH", f"{with_scope}/attrs", changes)
     entity = await read(broker, with_scope)
     assert (entity["type"], entity["scope"]) == (["Thing", "More"], "/new")
-    assert "scope" not in await read(broker, without)  # 5.6.2.4: otherwise ignored
+    async with broker.client.patch(f"{ENTITIES}/{without}/attrs", json=changes) as response:
+        assert response.status == 207  # 5.6.2.4: otherwise ignored
+        assert [one["attributeName"] for one in (await response.json())["notUpdated"]] == ["scope"]
+    entity = await read(broker, without)
+    assert "scope" not in entity
+    assert (entity["type"], entity["a"]["value"]) == (["Thing", "More"], 2)
+
+
+async def test_a_proof_is_kept_and_given_back_with_what_it_seals(broker: RunningBroker) -> None:
+    proof = {
+        "type": "Property",
+        "value": {"type": "DataIntegrityProof", "proofValue": "z3X"},
+        "entityIdSealed": "urn:ngsi-ld:Thing:1",
+        "entityTypeSealed": "Thing",
+    }
+    entity_id = await create(broker, {"a": {"value": 1, "ngsildproof": proof}})
+    assert (await read(broker, entity_id))["a"]["ngsildproof"] == proof
+    concise = await read(broker, entity_id, format="concise")
+    assert concise["a"]["ngsildproof"] == {name: value for name, value in proof.items() if name != "type"}
+
+
+async def test_a_place_of_the_entity_stays_one_whatever_the_operation(broker: RunningBroker) -> None:
+    point = {"type": "Point", "coordinates": [9.7, 52.4]}
+    entity_id = await create(broker, {"location": point})
+    for method, path, body, pointer in (
+        ("PATCH", "attrs", {"location": {"type": "Property", "value": 7}}, "/location/value"),
+        ("POST", "attrs", {"location": "here"}, "/location"),
+        ("PATCH", "attrs/location", {"value": 7}, "/value"),
+        ("PUT", "attrs/location", {"type": "Property", "value": 7}, "/value"),
+    ):
+        async with broker.client.request(method, f"{ENTITIES}/{entity_id}/{path}", json=body) as response:
+            problem = await assert_problem(response, 400, "BadRequestData")
+            assert problem["errors"][0]["pointer"] == pointer, (method, path)
+    assert (await read(broker, entity_id))["location"]["value"] == point
+
+
+@pytest.mark.parametrize("method", ["PATCH", "PUT", "DELETE"])
+@pytest.mark.parametrize("name", ["type", "observedAt", "https%3A%2F%2Furi.etsi.org%2Fngsi-ld%2FhasValue", "9a"])
+async def test_a_name_that_no_attribute_can_have_is_no_target(broker: RunningBroker, method: str, name: str) -> None:
+    entity_id = await create(broker, {"a": 1})
+    url = URL(f"{broker.url}{ENTITIES}/{entity_id}/attrs/{name}", encoded=True)
+    body = None if method == "DELETE" else {"type": "Property", "value": 2}
+    async with broker.client.request(method, url, json=body) as response:
+        await assert_problem(response, 400, "BadRequestData")
+
+
+@pytest.mark.parametrize("body", [[], [{"type": "Property", "value": 2}], 5])
+async def test_an_attribute_is_replaced_by_one_object_only(broker: RunningBroker, body: Any) -> None:
+    entity_id = await create(broker, {"a": 1})
+    async with broker.client.put(f"{ENTITIES}/{entity_id}/attrs/a", json=body) as response:
+        await assert_problem(response, 400, "BadRequestData")
 
 
 async def test_deleting_by_update_what_does_not_exist_is_207_with_name_and_reason(broker: RunningBroker) -> None:

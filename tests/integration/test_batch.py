@@ -1,12 +1,16 @@
-"""Batch operations over HTTP (clauses 6.14 to 6.17; 5.6.7 to 5.6.10): 201, 204, and 207 where some fail."""
+"""Batch operations over HTTP (6.14 to 6.17, 6.31; 5.6.7 to 5.6.10, 5.6.20): 201, 204, and 207 where some fail."""
 
 from typing import Any
 
 import pytest
 
 from tests.conftest import RunningBroker
-from tests.integration.api import BATCH, CORE, JSON, JSON_LD, create, new_id, new_type, query, read
+from tests.integration.api import BATCH, CORE, DEFAULT, JSON, JSON_LD, create, new_id, new_type, query, read
 from tests.problems import assert_problem, assert_problem_body
+
+MOST = 150
+BROKER_SETTINGS = {"max_batch": MOST}
+NULL = "urn:ngsi-ld:null"
 
 
 async def post(broker: RunningBroker, operation: str, body: Any, status: int, **parameters: str) -> Any:
@@ -47,7 +51,7 @@ async def test_creating_some_is_207_with_both_lists(broker: RunningBroker) -> No
     result = await post(broker, "create", body, 207)
     assert result["success"] == [new]
     assert errors(result) == {
-        existing: "AlreadyExists", bad: "BadRequestData", "no-uri": "BadRequestData", "": "BadRequestData"
+        existing: "AlreadyExists", bad: "BadRequestData", "no-uri": "BadRequestData", NULL: "BadRequestData"
     }  # fmt: skip
     assert (await read(broker, new))["id"] == new
 
@@ -113,8 +117,11 @@ async def test_updating_appends_and_overwrites_existing_entities(broker: Running
 
 async def test_updating_without_overwriting_leaves_what_is_there(broker: RunningBroker) -> None:
     entity_id = await create(broker, {"a": 1})
-    await post(broker, "update", [{"id": entity_id, "a": 2, "b": 2}], 204, options="noOverwrite")
-    assert (await read(broker, entity_id, format="simplified")).items() >= {"a": 1, "b": 2}.items()
+    await post(broker, "update", [{"id": entity_id, "b": 2}], 204, options="noOverwrite")
+    result = await post(broker, "update", [{"id": entity_id, "a": 2, "c": 2}], 207, options="noOverwrite")
+    assert (result["success"], errors(result)) == ([], {entity_id: "AlreadyExists"})
+    assert result["errors"][0]["error"]["detail"].count(f"{DEFAULT}a: ") == 1
+    assert (await read(broker, entity_id, format="simplified")).items() >= {"a": 1, "b": 2, "c": 2}.items()
 
 
 async def test_deleting_all_is_204_and_some_is_207(broker: RunningBroker) -> None:
@@ -123,10 +130,76 @@ async def test_deleting_all_is_204_and_some_is_207(broker: RunningBroker) -> Non
     missing = new_id()
     result = await post(broker, "delete", [three, missing, "no-uri", 5], 207)
     assert result["success"] == [three]
-    assert errors(result) == {missing: "ResourceNotFound", "no-uri": "BadRequestData", "5": "BadRequestData"}
+    assert errors(result) == {missing: "ResourceNotFound", "no-uri": "BadRequestData", NULL: "BadRequestData"}
+    assert [error["error"].get("errors", [{}])[0].get("pointer") for error in result["errors"]] == [None, "/2", "/3"]
 
 
-@pytest.mark.parametrize("operation", ["create", "upsert", "update", "delete"])
+async def test_deleting_an_entity_twice_in_a_batch_fails_the_second_time(broker: RunningBroker) -> None:
+    entity_id = await create(broker)
+    result = await post(broker, "delete", [entity_id, entity_id], 207)
+    assert (result["success"], errors(result)) == ([entity_id], {entity_id: "ResourceNotFound"})
+
+
+async def test_merging_merges_existing_entities(broker: RunningBroker) -> None:
+    one, two = await create(broker, {"a": {"value": {"x": 1, "y": 1}}, "b": 1}), await create(broker, {"a": 1})
+    body = [{"id": one, "type": "T", "a": {"value": {"y": NULL}}, "b": NULL}, {"id": two, "a": {"unitCode": "CEL"}}]
+    assert await post(broker, "merge", body, 204) is None
+    assert await read(broker, one, format="simplified") == {"id": one, "type": ["Thing", "T"], "a": {"x": 1}}
+    assert (await read(broker, two))["a"]["value"] == {"unitCode": "CEL"}
+
+
+async def test_merging_some_is_207(broker: RunningBroker) -> None:
+    existing, other, missing = await create(broker, {"a": 1}), await create(broker, {"a": 1}), new_id()
+    body: list[Any] = [
+        {"id": existing, "a": 2}, {"id": missing, "a": 2}, {"a": 2}, 5,
+        {"id": other, "a": {"type": "Relationship", "object": "urn:a:1"}},
+    ]  # fmt: skip
+    result = await post(broker, "merge", body, 207)
+    assert result["success"] == [existing]
+    assert errors(result) == {
+        missing: "ResourceNotFound", NULL: "BadRequestData", other: "BadRequestData"
+    }  # fmt: skip
+    pointers = {error["error"]["errors"][0]["pointer"] for error in result["errors"] if "errors" in error["error"]}
+    assert pointers == {"/2/id", "/3", "/4/a/type"}
+
+
+@pytest.mark.parametrize(("operation", "options"), [("merge", {}), ("upsert", {"options": "update"}), ("update", {})])
+async def test_changes_of_one_entity_in_a_batch_apply_in_their_order(
+    broker: RunningBroker, operation: str, options: dict[str, str]
+) -> None:
+    entity_id = await create(broker, {"n": 0})
+    body = [{"id": entity_id, "type": "Thing", "n": number, f"a{number}": number} for number in range(1, 8)]
+    body.append({"id": entity_id, "type": "Thing", "a3": {"type": "Property", "value": NULL}})
+    assert await post(broker, operation, body, 204, **options) is None
+    shown = await read(broker, entity_id, format="simplified")
+    assert shown["n"] == 7
+    assert {name for name in shown if name.startswith("a")} == {f"a{number}" for number in (1, 2, 4, 5, 6, 7)}
+
+
+@pytest.mark.parametrize("operation", ["create", "upsert", "update", "merge", "delete"])
+async def test_a_batch_beyond_the_limit_is_413(broker: RunningBroker, operation: str) -> None:
+    ids = [new_id() for _ in range(MOST + 1)]
+    body = ids if operation == "delete" else [{"id": entity_id, "type": "T"} for entity_id in ids]
+    async with broker.client.post(f"{BATCH}/{operation}", json=body) as response:
+        problem = await assert_problem(response, 413, "InvalidRequest")
+    assert f"at most {MOST}" in problem["detail"]
+    assert await post(broker, "upsert", [{"id": entity_id, "type": "T"} for entity_id in ids[:MOST]], 201)
+
+
+@pytest.mark.parametrize("operation", ["create", "upsert", "update", "merge", "delete"])
+async def test_every_batch_operation_may_be_local(broker: RunningBroker, operation: str) -> None:
+    entity_id = new_id() if operation == "create" else await create(broker)
+    body = entity_id if operation == "delete" else {"id": entity_id, "type": "T", "a": 1}
+    await post(broker, operation, [body], 201 if operation == "create" else 204, local="true")
+
+
+async def test_upserting_with_update_reports_a_scope_that_was_ignored(broker: RunningBroker) -> None:
+    entity_id = await create(broker)
+    result = await post(broker, "upsert", [{"id": entity_id, "type": "T", "scope": "/A"}], 207, options="update")
+    assert (result["success"], errors(result)) == ([], {entity_id: "ResourceNotFound"})
+
+
+@pytest.mark.parametrize("operation", ["create", "upsert", "update", "merge", "delete"])
 @pytest.mark.parametrize("body", ["[]", "{}", '{"id": "urn:a:1", "type": "T"}', "5", '"text"', "null", "[null]"])
 async def test_a_body_that_is_no_filled_array_is_refused_whole(
     broker: RunningBroker, operation: str, body: str
@@ -161,3 +234,6 @@ async def test_an_unknown_option_is_an_invalid_request(broker: RunningBroker) ->
     for operation, option in (("create", "update"), ("upsert", "noOverwrite"), ("update", "update"), ("delete", "x")):
         async with broker.client.post(f"{BATCH}/{operation}", json=body, params={"options": option}) as response:
             await assert_problem(response, 400, "InvalidRequest")  # 6.3.20
+    for operation, both in (("upsert", "replace,update"), ("update", "replace,noOverwrite")):
+        async with broker.client.post(f"{BATCH}/{operation}", json=body, params={"options": both}) as response:
+            await assert_problem(response, 400, "InvalidRequest")

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from broker.commit.committer import Limits
+from broker.ngsild.attribute_mutations import DeleteAttribute
 from broker.ngsild.errors import (
     AlreadyExists,
     BadRequestData,
@@ -17,7 +18,7 @@ from broker.ngsild.errors import (
     Unavailable,
 )
 from broker.ngsild.model import Entity
-from broker.ngsild.mutations import DeleteAttribute, DeleteEntity, Mutation, UpsertEntity
+from broker.ngsild.mutations import DeleteEntity, Mutation, UpsertEntity
 from broker.ngsild.values import MAX_DEPTH
 from broker.storage.client import Mongo
 from broker.storage.entities import EntityStore, Writes
@@ -176,8 +177,8 @@ class TestOrderAndGroups:
         await node.tenants.ensure("madrid")
         await asyncio.gather(node.committer.submit("", *create(a=1)), node.committer.submit("madrid", *create(a=2)))
         assert await node.value("a") == 1
-        found = await node.store.get("madrid", entity_id())
-        assert value_of(found, "a") == 2
+        found = await node.store.load("madrid", [entity_id()])
+        assert value_of(found[entity_id()], "a") == 2
 
 
 @pytest.mark.parametrize("driver", ["pymongo", "motor"])
@@ -376,22 +377,6 @@ class TestRaces:
         assert await one.run(delete()) == [None]
         assert await one.stored() is None
         assert value_of(one.recorder.changes[-1].before, "n") == 1
-
-
-class TestExpiry:
-    async def test_an_expired_entity_is_gone_before_mongodb_removes_it(self, node: Node) -> None:
-        await node.run(create(a=1, expiresAt="2090-01-01T00:00:00Z"))
-        await node.run(update(expiresAt="2020-01-01T00:00:00Z"))
-        before = await node.stored()
-        assert before is not None
-        (refused,) = await node.run(update(a=5))
-        assert isinstance(refused, ResourceNotFound)
-        assert await node.run(create(b=1)) == [None]
-        stored = await node.stored()
-        assert stored is not None
-        assert stored["version"] == before["version"] + 1
-        assert "expiresAt" not in stored
-        assert (value_of(stored, "a"), value_of(stored, "b")) == (0, 1)
 
 
 class TestNotifications:

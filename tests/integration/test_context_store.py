@@ -1,6 +1,7 @@
-"""Downloaded @contexts in MongoDB: for other processes, and over restarts."""
+"""@contexts in MongoDB: for other processes, and over restarts."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,10 +9,12 @@ from typing import Any
 import pytest
 
 from broker.jsonld.contexts import Contexts
+from broker.jsonld.core import CORE_CONTEXT_URL
+from broker.jsonld.usage import Usage
 from broker.ngsild.errors import Unavailable
 from broker.outbound import JsonAnswer, OutboundError
 from broker.storage.client import Mongo
-from broker.storage.contexts import CACHED, ContextStore
+from broker.storage.contexts import CACHED, HOSTED, IMPLICIT, ContextEdit, ContextStore
 
 URL = "https://e.org/context.jsonld"
 DOCUMENT: dict[str, Any] = {
@@ -66,7 +69,7 @@ async def test_a_later_download_takes_the_place_of_the_earlier_one(store: Contex
     found = await store.get(URL)
     assert found is not None
     assert (found.document, found.expires_at) == ({"@context": {}}, LATER + timedelta(days=1))
-    assert await mongo.control["contexts"].count_documents({}) == 1
+    assert await mongo.control["contexts"].count_documents({"_id": URL}) == 1
 
 
 async def test_preparing_twice_is_fine(store: ContextStore, mongo: Mongo):
@@ -107,14 +110,77 @@ async def test_a_stale_context_of_the_database_is_refreshed(store: ContextStore)
     assert found.expires_at > datetime.now(UTC)
 
 
+async def test_what_needs_no_download_is_noted_once(store: ContextStore):
+    await store.note(URL, DOCUMENT)
+    await store.note(URL, {"@context": {}})
+
+    found = await store.get(URL)
+    assert found is not None
+    assert (found.document, found.expires_at, found.hits) == (DOCUMENT, None, 0)
+
+
+async def test_a_tenant_sees_its_own_and_the_cached_ones(store: ContextStore):
+    await store.put(URL, DOCUMENT, LATER)
+    await store.add("urn:a", "", DOCUMENT)
+    await store.add("urn:b", "city", DOCUMENT, IMPLICIT)
+
+    assert [one.record for one in await store.list("")] == [CORE_CONTEXT_URL, URL, "urn:a"]
+    assert [one.record for one in await store.list("city")] == [CORE_CONTEXT_URL, URL, "urn:b"]
+    assert [one.record for one in await store.list("city", IMPLICIT)] == ["urn:b"]
+    assert [one.record for one in await store.list("city", HOSTED)] == []
+
+
+async def test_a_context_is_found_by_either_name(store: ContextStore):
+    await store.put(URL, DOCUMENT, LATER)
+    by_url = await store.find(URL)
+    assert by_url is not None
+
+    assert await store.find("urn:other", by_url.local_id) == by_url
+    assert await store.find("urn:other") is None
+
+
+async def test_uses_add_up_and_survive_a_new_download(store: ContextStore):
+    await store.put(URL, DOCUMENT, LATER)
+    await store.add_usage({URL: Usage(2, 2_000_000_000.0), "urn:deleted": Usage(1, 1.0)})
+    await store.add_usage({URL: Usage(3, 1_000_000_000.0)})
+    await store.put(URL, {"@context": {}}, LATER)
+    await store.add_usage({})
+
+    found = await store.get(URL)
+    assert found is not None
+    assert (found.hits, found.last_usage) == (5, datetime.fromtimestamp(2_000_000_000, UTC))
+    assert await store.find("urn:deleted") is None
+
+
+async def test_new_versions_and_deletions_are_reported_and_uses_are_not(store: ContextStore):
+    await store.put(URL, DOCUMENT, LATER)
+    await store.add("urn:a", "", DOCUMENT)
+    async with store.edits() as edits:
+        await store.add_usage({URL: Usage(1, 1.0)})
+        version = await store.put(URL, {"@context": {}}, LATER)
+        assert await store.delete("urn:a")
+        async with asyncio.timeout(10):
+            assert await anext(edits) == ContextEdit(URL, version)
+            assert await anext(edits) == ContextEdit("urn:a", None)
+    assert not await store.delete("urn:a")
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
 async def test_lost_storage_is_unavailable():
     mongo = Mongo(_client_of_nothing(), "nothing")
     store = ContextStore(mongo.control)
 
-    for operation in (store.get(URL), store.put(URL, DOCUMENT, LATER), store.prepare()):
+    for operation in (
+        *(store.get(URL), store.find(URL), store.list(""), store.prepare(), store.note(URL, DOCUMENT)),
+        *(store.put(URL, DOCUMENT, LATER), store.add("urn:a", "", DOCUMENT), store.delete(URL)),
+        store.add_usage({URL: Usage(1, 1.0)}),
+    ):
         with pytest.raises(Unavailable):
             await operation
     await mongo.close()
+    # PyMongo leaves the socket of an attempt under way to the garbage collector: let it warn here, not in another test.
+    del mongo, store, operation
+    gc.collect()
 
 
 async def test_a_context_that_cannot_be_stored_still_serves():
@@ -122,7 +188,10 @@ async def test_a_context_that_cannot_be_stored_still_serves():
         async def get(self, url: str) -> None:
             await asyncio.sleep(0)
 
-        async def put(self, url: str, document: Any, expires_at: datetime) -> None:
+        async def put(self, url: str, document: Any, expires_at: datetime) -> str:
+            raise Unavailable("The storage does not answer.")
+
+        async def note(self, url: str, document: Any) -> None:
             raise Unavailable("The storage does not answer.")
 
     assert (await Contexts(Web(DOCUMENT), ReadOnly()).resolve(URL)).expand("name") == "http://e.org/name"

@@ -1,6 +1,5 @@
 """Where the @context of a request comes from, and where that of an answer goes (clauses 6.3.5, 6.3.6, 5.5.5, 5.5.7)."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -8,19 +7,12 @@ import pytest
 from broker.local import free_port
 from tests.conftest import RunningBroker
 from tests.integration.api import BATCH, CORE, DEFAULT, ENTITIES, JSON_LD, SUBSCRIPTIONS, link, new_id, query, read
-from tests.integration.servers import ContextServer, serving
+from tests.integration.servers import Site
 from tests.problems import assert_problem
 
 BROKER_SETTINGS = {"context_timeout": 2.0}
 
 VEHICLES = {"@context": {"speed": "urn:vocab:speed", "Car": "urn:vocab:Car", "colour": {"@id": "urn:vocab:colour"}}}
-
-
-@pytest.fixture
-async def contexts() -> AsyncIterator[ContextServer]:
-    server = ContextServer()
-    async with serving(server):
-        yield server
 
 
 async def post_linked(broker: RunningBroker, context: Any, **members: Any) -> str:
@@ -30,8 +22,8 @@ async def post_linked(broker: RunningBroker, context: Any, **members: Any) -> st
     return str(entity["id"])
 
 
-async def test_names_expand_by_the_context_in_the_body(broker: RunningBroker, contexts: ContextServer) -> None:
-    url = contexts.add("/vehicles", VEHICLES)
+async def test_names_expand_by_the_context_in_the_body(broker: RunningBroker, site: Site) -> None:
+    url = site.publish("/vehicles", VEHICLES)
     for context in (url, [url], [url, CORE], VEHICLES["@context"], [VEHICLES["@context"], CORE]):
         entity_id = await post_linked(broker, context, speed=1, other=2)
         entity = await read(broker, entity_id)
@@ -40,8 +32,8 @@ async def test_names_expand_by_the_context_in_the_body(broker: RunningBroker, co
         assert (await read(broker, entity_id, headers=link(url)))["speed"]["value"] == 1
 
 
-async def test_names_expand_and_compact_by_the_link_header(broker: RunningBroker, contexts: ContextServer) -> None:
-    url = contexts.add("/vehicles", VEHICLES)
+async def test_names_expand_and_compact_by_the_link_header(broker: RunningBroker, site: Site) -> None:
+    url = site.publish("/vehicles", VEHICLES)
     entity_id = new_id()
     body = {"id": entity_id, "type": "Car", "speed": 1, "colour": {"vocab": "speed"}}
     async with broker.client.post(ENTITIES, json=body, headers=link(url)) as response:
@@ -59,7 +51,7 @@ async def test_names_expand_and_compact_by_the_link_header(broker: RunningBroker
     assert await query(broker, q="speed==2", id=entity_id) == []
     async with broker.client.delete(f"{path}/attrs/speed", headers=link(url)) as response:
         assert response.status == 204
-    assert contexts.asked == ["/vehicles"]  # fetched once
+    assert site.asked == ["/vehicles"]  # fetched once
 
 
 async def test_the_core_context_wins_and_other_names_go_into_the_default_vocabulary(broker: RunningBroker) -> None:
@@ -73,10 +65,8 @@ async def test_the_core_context_wins_and_other_names_go_into_the_default_vocabul
     assert (await query(broker, q=f"{DEFAULT}a", id=entity_id))[0]["id"] == entity_id
 
 
-async def test_an_answer_in_linked_data_names_the_context_of_its_request(
-    broker: RunningBroker, contexts: ContextServer
-) -> None:
-    url = contexts.add("/vehicles", VEHICLES)
+async def test_an_answer_in_linked_data_names_the_context_of_its_request(broker: RunningBroker, site: Site) -> None:
+    url = site.publish("/vehicles", VEHICLES)
     entity_id = await post_linked(broker, url, speed=1)
     entity = await read(broker, entity_id, headers={"Accept": JSON_LD, **link(url)})
     assert entity["@context"] == [url, CORE]
@@ -87,8 +77,8 @@ async def test_an_answer_in_linked_data_names_the_context_of_its_request(
         assert (await response.json(content_type=None))["@context"] == CORE
 
 
-async def test_no_mixes_of_link_and_body_are_allowed(broker: RunningBroker, contexts: ContextServer) -> None:
-    url = contexts.add("/vehicles", VEHICLES)
+async def test_no_mixes_of_link_and_body_are_allowed(broker: RunningBroker, site: Site) -> None:
+    url = site.publish("/vehicles", VEHICLES)
     entity = {"id": new_id(), "type": "Car"}
     for path, body in ((ENTITIES, entity), (f"{BATCH}/create", [entity])):
         with_context: Any = {"@context": url, **entity} if body is entity else [{"@context": url, **entity}]
@@ -143,9 +133,9 @@ async def test_what_is_no_context_is_bad_request_data(broker: RunningBroker, con
         await assert_problem(response, 400, "BadRequestData")  # 5.5.7
 
 
-async def test_a_context_that_cannot_be_had_is_504(broker: RunningBroker, contexts: ContextServer) -> None:
+async def test_a_context_that_cannot_be_had_is_504(broker: RunningBroker, site: Site) -> None:
     nobody = f"http://127.0.0.1:{free_port()}/context"
-    missing = contexts.url + "/missing"
+    missing = site.url + "/missing"
     for url in (nobody, missing, "ftp://example.org/context", "http://no-such-host.invalid/context"):
         async with broker.client.get(ENTITIES, params={"type": "T"}, headers=link(url)) as response:
             await assert_problem(response, 504, "LdContextNotAvailable")
@@ -160,12 +150,10 @@ async def test_a_context_that_cannot_be_had_is_504(broker: RunningBroker, contex
             await assert_problem(response, 504, "LdContextNotAvailable")  # 5.8.1.4
 
 
-async def test_one_unreachable_context_in_a_batch_fails_only_its_entity(
-    broker: RunningBroker, contexts: ContextServer
-) -> None:
+async def test_one_unreachable_context_in_a_batch_fails_only_its_entity(broker: RunningBroker, site: Site) -> None:
     good, bad = new_id(), new_id()
     body = [
-        {"@context": contexts.url + "/missing", "id": bad, "type": "T"},
+        {"@context": site.url + "/missing", "id": bad, "type": "T"},
         {"@context": CORE, "id": good, "type": "T"},
     ]
     async with broker.client.post(f"{BATCH}/create", json=body, headers={"Content-Type": JSON_LD}) as response:
@@ -176,11 +164,9 @@ async def test_one_unreachable_context_in_a_batch_fails_only_its_entity(
     assert result["errors"][0]["error"]["type"].endswith("LdContextNotAvailable")
 
 
-async def test_a_remote_document_that_is_no_context_is_bad_request_data(
-    broker: RunningBroker, contexts: ContextServer
-) -> None:
+async def test_a_remote_document_that_is_no_context_is_bad_request_data(broker: RunningBroker, site: Site) -> None:
     for path, document in (("/a", b"no json"), ("/b", {"no": "context"}), ("/c", [1]), ("/d", {"@context": 5})):
-        url = contexts.add(path, document)
+        url = site.publish(path, document)
         async with broker.client.get(ENTITIES, params={"type": "T"}, headers=link(url)) as response:
             await assert_problem(response, 400, "BadRequestData")  # 5.5.6
 

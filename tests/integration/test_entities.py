@@ -65,7 +65,8 @@ async def test_creating_an_entity_twice_is_409(broker: RunningBroker) -> None:
         ({"id": "urn:a:1", "@id": "urn:a:2", "type": "T"}, "/@id"),
         ({"id": "urn:a:1", "type": "T", "@type": "S"}, "/@type"),
         ({"id": "urn:a:1", "type": "T", "a": {"type": "Property", "@type": "Property", "value": 1}}, "/a/@type"),
-        ({"id": "urn:a:1", "type": "T", "a/b": {"type": "Property", "value": None}}, "/a~1b/value"),
+        ({"id": "urn:a:1", "type": "T", "a/b": {"type": "Property", "value": 1}}, "/a~1b"),
+        ({"id": "urn:a:1", "type": "T", "urn:a/b": {"type": "Property", "value": None}}, "/urn:a~1b/value"),
     ],
 )
 async def test_a_bad_entity_is_refused_with_a_pointer_to_what_is_wrong(

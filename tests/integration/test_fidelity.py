@@ -1,83 +1,82 @@
 """Any value that a client sends comes back equal (docs/architecture.md), through HTTP and a real MongoDB.
 
-The default run tries few random entities; HYPOTHESIS_PROFILE=thorough tries many (see tests/integration/profiles.py).
+Random entities go through every write endpoint and are read in every representation. The default run tries few of them;
+HYPOTHESIS_PROFILE=thorough tries many (see tests/integration/profiles.py).
 """
 
-import math
+import json
+from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import orjson
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from broker.local import LocalBroker
-from tests.integration.api import ENTITIES, JSON, new_id
+from tests.integration.api import ENTITIES, JSON, JSON_LD, new_id
 from tests.integration.profiles import EXAMPLES
 from tests.integration.wire import request
-
-INT64 = st.integers(min_value=-(2**63), max_value=2**63 - 1)
-TEXT = st.text(alphabet=st.characters(exclude_categories=["Cs"]), max_size=20) | st.sampled_from(
-    ["", "\0", "a\0b", "𐍈🚗", "\u2028", "$where", "a.b", "%2E", '\\":', "urn:ngsi-ld:nul"]
+from tests.integration.writing import OF_ONE_ATTRIBUTE, TERMS, TERMS_URL, WAYS, Client, clients, path_of
+from tests.representations import (
+    CONCISE,
+    NORMALIZED,
+    SIMPLIFIED,
+    Document,
+    attributes_of,
+    exactly,
+    shown,
+    without_timestamps,
 )
-KEYS = TEXT | st.sampled_from(
-    ["type", "value", "object", "@context", "@id", "dataset", ".", "$", "%", "%25", "a.$b", ""]
+from tests.unit.ngsild.strategies import entities, spelled, spelled_attribute
+
+PER_WAY = max(EXAMPLES // 4, 10)
+"""Random entities for each write endpoint."""
+
+ODD_ENDINGS = st.sampled_from(["", "", "/a?b=c&d#e", "%2F%", ".$", "..", "/./x", "Ünï🚗"])
+
+
+@pytest.fixture(scope="module")
+def broker_settings(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """The @context of the tests stands in a folder, as at a site without internet."""
+    folder: Path = tmp_path_factory.mktemp("contexts")
+    (folder / "index.json").write_text(json.dumps({TERMS_URL: "terms.jsonld"}))
+    (folder / "terms.jsonld").write_text(json.dumps({"@context": TERMS}))
+    return {"contexts_dir": folder}
+
+
+def assert_comes_back(client: Client, entity: Document) -> None:
+    """Assert that every representation of the stored entity is as the clauses say."""
+    path = path_of(entity)
+    for form in (NORMALIZED, CONCISE, SIMPLIFIED):
+        expected = exactly(shown(entity, form))
+        assert exactly(client.get(f"{path}?format={form}")) == expected
+        assert exactly(client.get(f"{path}?format={form}", JSON_LD)) == expected
+        with_system = without_timestamps(client.get(f"{path}?format={form}&options=sysAttrs"), form)
+        assert exactly(with_system) == exactly(shown(entity, form, system=True))
+    listed = client.get(f"{ENTITIES}?id={quote(entity['id'], safe='')}&local=true")
+    assert exactly(listed) == [exactly(shown(entity, NORMALIZED))]
+
+
+@pytest.mark.parametrize("way", WAYS)
+@settings(
+    max_examples=PER_WAY,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.filter_too_much],
 )
-SCALARS = st.none() | st.booleans() | INT64 | st.floats(allow_nan=False, allow_infinity=False) | TEXT
-VALUES = st.recursive(
-    SCALARS, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(KEYS, inner, max_size=4), max_leaves=12
-)
-FILLED = VALUES.filter(lambda value: value is not None)
-TIMES = st.sampled_from(
-    ["2026-01-31T12:00:00.123456Z", "2026-01-31T12:00:00Z", "1969-12-31T23:59:59.9Z", "9999-12-31T23:59:59.999999Z"]
-)
-URIS = st.sampled_from(["urn:a:b", "https://example.org/a?b=c&d=%20#e", "urn:ngsi-ld:Ünïcode:🚗"])
-NAMES = st.text(alphabet="abcdefghijkXYZ_0123456789é漢", min_size=1, max_size=8).map(
-    lambda name: "n" + name
-) | st.sampled_from(["https://example.org/a.b/c$d", "urn:x:a.b.c", "n.with.dots", "n$dollar", "n%25", "n-dash"])
-
-
-TAGS = st.sampled_from(["de", "en-GB", "@none"])
-
-
-def instances(children: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """Normalized attribute instances; `children` gives their sub-attributes."""
-
-    def members(kind: str, **own: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-        plain = st.fixed_dictionaries({"type": st.just(kind), **own}, optional={"observedAt": TIMES})
-        return st.builds(lambda instance, more: {**more, **instance}, plain, children)
-
-    return st.one_of(
-        members("Property", value=FILLED),
-        members("JsonProperty", json=VALUES),
-        members("ListProperty", valueList=st.lists(VALUES, max_size=3)),
-        members("Relationship", object=URIS | st.lists(URIS, min_size=1, max_size=3)),
-        members("ListRelationship", objectList=st.lists(URIS.map(lambda uri: {"object": uri}), max_size=3)),
-        members("LanguageProperty", languageMap=st.dictionaries(TAGS, TEXT, min_size=1)),
-        members("VocabProperty", vocab=st.sampled_from(["Tower", "https://example.org/tower"])),
-        members("GeoProperty", value=st.builds(
-            lambda lon, lat: {"type": "Point", "coordinates": [lon, lat]},
-            st.floats(-180, 180) | st.integers(-180, 180), st.floats(-90, 90) | st.integers(-90, 90),
-        )),
-    )  # fmt: skip
-
-
-ATTRIBUTES = st.dictionaries(
-    NAMES, instances(st.dictionaries(NAMES, instances(st.just({})), max_size=2)), min_size=1, max_size=4
-)
-
-
-def same(left: Any, right: Any) -> bool:
-    """Whether two JSON values are equal, 1 and 1.0 and True told apart, and -0.0 from 0.0."""
-    if type(left) is not type(right):
-        return False
-    if isinstance(left, dict):
-        return left.keys() == right.keys() and all(same(left[name], right[name]) for name in left)
-    if isinstance(left, list):
-        return len(left) == len(right) and all(map(same, left, right))
-    if isinstance(left, float):
-        return left == right and math.copysign(1, left) == math.copysign(1, right)
-    return bool(left == right)
+@given(document=entities(), ending=ODD_ENDINGS, data=st.data())
+def test_a_random_entity_comes_back_equal_whichever_way_it_was_written(
+    broker_process: LocalBroker, way: str, document: Document, ending: str, data: st.DataObject
+) -> None:
+    client = data.draw(st.sampled_from(clients(broker_process.settings.port)))
+    entity = {**document, "id": new_id() + ending}
+    if way in OF_ONE_ATTRIBUTE:
+        spelling = {name: data.draw(spelled_attribute(raw, alone=False)) for name, raw in attributes_of(entity).items()}
+    else:
+        spelling = data.draw(spelled(entity))
+    WAYS[way](client, entity, spelling)
+    assert_comes_back(client, entity)
 
 
 def round_trip(port: int, attributes: dict[str, Any]) -> dict[str, Any]:
@@ -87,19 +86,23 @@ def round_trip(port: int, attributes: dict[str, Any]) -> dict[str, Any]:
     assert created.status == 201, created.body
     answer = request(port, "GET", f"{ENTITIES}/{entity['id']}")
     assert answer.status == 200, answer.body
-    shown: dict[str, Any] = answer.json()
-    assert (shown.pop("id"), shown.pop("type")) == (entity["id"], "T")
-    return shown
+    shown_entity: dict[str, Any] = answer.json()
+    assert (shown_entity.pop("id"), shown_entity.pop("type")) == (entity["id"], "T")
+    return shown_entity
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(ATTRIBUTES)
-@example({"a": {"type": "Property", "value": {"": {"$": {".": 1}, "%2E": 2, "a.$b%": [3]}}}})
-@example({"a": {"type": "JsonProperty", "json": {"@context": "urn:x", "type": "Property", "value": None}}})
-@example({"a": {"type": "Property", "value": [[], {}, [[{}]], ""]}})
-def test_a_random_entity_comes_back_equal(broker_process: LocalBroker, attributes: dict[str, Any]) -> None:
-    shown = round_trip(broker_process.settings.port, attributes)
-    assert same(shown, attributes), (shown, attributes)
+@pytest.mark.parametrize(
+    "attribute",
+    [
+        {"type": "Property", "value": {"": {"$": {".": 1}, "%2E": 2, "a.$b%": [3]}}},
+        {"type": "JsonProperty", "json": {"@context": "urn:x", "type": "Property", "value": None}},
+        {"type": "JsonProperty", "json": {"name": {"@id": "x"}, "ex:d": "https://ex.example/$ns.1#d"}},
+        {"type": "Property", "value": [[], {}, [[{}]], ""]},
+        {"type": "ListProperty", "valueList": [[], {"object": 1}, None]},
+    ],
+)
+def test_a_notable_attribute_comes_back_equal(broker_process: LocalBroker, attribute: dict[str, Any]) -> None:
+    assert exactly(round_trip(broker_process.settings.port, {"a": attribute})) == exactly({"a": attribute})
 
 
 @pytest.mark.parametrize(
@@ -113,7 +116,7 @@ def test_a_random_entity_comes_back_equal(broker_process: LocalBroker, attribute
 )  # fmt: skip
 def test_a_notable_value_comes_back_equal(broker_process: LocalBroker, value: Any) -> None:
     attribute = {"type": "Property", "value": value}
-    assert same(round_trip(broker_process.settings.port, {"a": attribute}), {"a": attribute})
+    assert exactly(round_trip(broker_process.settings.port, {"a": attribute})) == exactly({"a": attribute})
 
 
 def test_one_and_one_point_zero_are_told_apart_on_the_wire(broker_process: LocalBroker) -> None:

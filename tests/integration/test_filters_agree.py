@@ -14,9 +14,17 @@ from broker.ngsild.query.patterns import parse_pattern
 from broker.ngsild.query.predicate import compile_predicate
 from broker.ngsild.query.scopes import parse_scope_q
 from broker.ngsild.query.temporals import Temporal, read_temporal
-from broker.ngsild.query.tree import And, Comparison, Exists, Match, Node, Operator, Or, Path, Range, Values
+from broker.ngsild.query.tree import And, Comparison, Exists, Linked, Match, Node, Operator, Or, Path, Range, Values
 from broker.ngsild.query.types import TypeSelection
-from broker.storage.filters import ids_filter, q_filter, scope_filter, types_filter
+from broker.storage.filters import (
+    id_pattern_is_exact,
+    ids_filter,
+    q_filter,
+    q_is_exact,
+    scope_filter,
+    types_filter,
+)
+from broker.storage.tenants import ENTITY_INDEXES
 from tests.integration.agreement import (
     BATCH,
     Documents,
@@ -27,7 +35,7 @@ from tests.integration.agreement import (
     on_mongo,
     selected,
 )
-from tests.unit.query.core_names import CORE, instance, read_q
+from tests.unit.query.core_names import CORE, instance, read_q, resolved
 from tests.unit.query.core_names import entity as short_entity
 
 ORDERS = [Operator.LESS, Operator.LESS_OR_EQUAL, Operator.GREATER, Operator.GREATER_OR_EQUAL]
@@ -55,6 +63,7 @@ MOMENTS = [f"2026-01-31T12:00:0{second}{fraction}Z" for second in (0, 1) for fra
 TIMES = [f"12:00:00{fraction}Z" for fraction in FRACTIONS]
 DATES = ["2026-01-31", "2026-02-01", "2025-12-31"]
 URIS = ["urn:ngsi-ld:A:1", "urn:ngsi-ld:B:2", "http://example.org/x;y"]
+LINKED = [*URIS, *(f"urn:ngsi-ld:Test:{number}" for number in range(5))]
 TEXTS = [
     "",
     "a",
@@ -95,6 +104,8 @@ PATTERNS = [
     "^urn:.*:1$",
     "ä",
 ]
+LEFT_TO_RE2 = ["^[a-z]+\\b", "x(a|b*)c|a[a-z]+b", "^(a|b|ab)*$"]
+TYPES = ["urn:T1", "urn:T2", "urn:T3"]
 
 
 @pytest.fixture
@@ -114,6 +125,15 @@ def random_value(chance: random.Random, depth: int = 0) -> Any:
     return {chance.choice(INSIDE): random_value(chance, depth + 1) for _ in range(chance.randrange(4))}
 
 
+METADATA: dict[str, Any] = {
+    "observedAt": MOMENTS,
+    "unitCode": TEXTS[1:4],
+    "datasetId": URIS,
+    "objectType": [*TYPES, TYPES[:2]],
+    "valueType": URIS,
+}
+
+
 def random_instance(chance: random.Random, depth: int = 0) -> dict[str, Any]:
     kind = chance.choice(["Property", "Property", *VALUE_MEMBERS])
     value: Any
@@ -122,9 +142,9 @@ def random_instance(chance: random.Random, depth: int = 0) -> dict[str, Any]:
             tags = chance.sample(["en", "pt-BR", "@none"], chance.randrange(1, 4))
             value = {tag: chance.choice([chance.choice(TEXTS), chance.sample(TEXTS, 2)]) for tag in tags}
         case "VocabProperty" | "Relationship":
-            value = chance.choice([chance.choice(URIS), chance.sample(URIS, 2)])
+            value = chance.choice([chance.choice(LINKED), chance.sample(LINKED, 2)])
         case "ListRelationship":
-            value = chance.sample(URIS, chance.randrange(3))
+            value = chance.sample(LINKED, chance.randrange(3))
         case "ListProperty":
             value = [random_value(chance, 1) for _ in range(chance.randrange(4))]
         case "GeoProperty":
@@ -132,7 +152,7 @@ def random_instance(chance: random.Random, depth: int = 0) -> dict[str, Any]:
         case _:
             value = random_value(chance)
     made = {"type": kind, VALUE_MEMBERS[kind]: value, "createdAt": MOMENTS[0], "modifiedAt": chance.choice(MOMENTS)}
-    for name, choices in (("observedAt", MOMENTS), ("unitCode", TEXTS[1:4]), ("datasetId", URIS)):
+    for name, choices in METADATA.items():
         if chance.random() < 0.4:
             made[name] = chance.choice(choices)
     if depth < 2 and chance.random() < 0.4:
@@ -152,7 +172,7 @@ def random_entities(seed: int) -> list[Entity]:
     return [
         {
             "_id": f"urn:ngsi-ld:Test:{number}",
-            "types": chance.sample(["urn:T1", "urn:T2", "urn:T3"], chance.randrange(1, 4)),
+            "types": chance.sample(TYPES, chance.randrange(1, 4)),
             "createdAt": chance.choice(MOMENTS),
             "modifiedAt": chance.choice(MOMENTS),
             "attributes": random_attributes(chance),
@@ -172,7 +192,7 @@ def as_literal(text: str) -> Any:
 
 
 names = st.lists(st.sampled_from(KEYS), min_size=1, max_size=3).map(tuple)
-members = st.sampled_from(["observedAt", "modifiedAt", "unitCode", "datasetId"])
+members = st.sampled_from([*METADATA, "modifiedAt"])
 inside = st.one_of(
     st.just(("*",)), st.lists(st.sampled_from(INSIDE), min_size=1, max_size=2).map(tuple), st.just(("en",))
 )
@@ -184,7 +204,7 @@ paths = st.one_of(
     st.builds(Path, st.just(()), member=st.sampled_from(["createdAt", "modifiedAt", "expiresAt", "scopes"])),
 )
 moments = st.sampled_from([*MOMENTS, *TIMES, *DATES]).map(as_literal)
-texts = st.sampled_from(TEXTS) | st.sampled_from(URIS) | st.sampled_from([*MOMENTS, *SCOPES])
+texts = st.sampled_from(TEXTS) | st.sampled_from(LINKED) | st.sampled_from([*MOMENTS, *SCOPES, *TYPES])
 numbers = st.sampled_from(NUMBERS)
 ordered = st.one_of(moments, texts, numbers)
 ranges = st.one_of(*(st.builds(Range, one, one) for one in (texts, numbers))) | st.tuples(moments, moments).filter(
@@ -197,14 +217,29 @@ terms = st.one_of(
     st.builds(Comparison, paths, st.sampled_from(ORDERS), st.builds(Values, st.tuples(ordered))),
     st.builds(Match, paths, st.sampled_from(PATTERNS).map(parse_pattern), st.booleans()),
 )
-nodes: st.SearchStrategy[Node] = st.recursive(
-    terms,
-    lambda inner: (
-        st.lists(inner, min_size=2, max_size=3)
-        .map(tuple)
-        .flatmap(lambda found: st.sampled_from([And(found), Or(found)]))
+
+
+def combined(inner: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
+    several = st.lists(inner, min_size=2, max_size=3).map(tuple)
+    return several.flatmap(lambda found: st.sampled_from([And(found), Or(found)]))
+
+
+nodes: st.SearchStrategy[Node] = st.recursive(terms, combined, max_leaves=5)
+undecided = st.recursive(
+    st.builds(Match, paths, st.sampled_from(LEFT_TO_RE2).map(parse_pattern), st.booleans())
+    | st.recursive(
+        terms,
+        lambda inner: st.builds(
+            Linked,
+            st.builds(Path, names),
+            st.lists(st.sampled_from(TYPES), max_size=2).map(tuple),
+            inner,
+            st.booleans(),
+        ),
+        max_leaves=3,
     ),
-    max_leaves=5,
+    combined,
+    max_leaves=3,
 )
 
 
@@ -214,8 +249,26 @@ def test_a_q_filter_selects_what_the_predicate_accepts(documents: Documents, see
     entities = random_entities(seed)
     with holding(documents, entities):
         for query in queries:
+            assert q_is_exact(query)
             found = selected(documents, q_filter(query))
             assert_agreement(found, accepted(entities, compile_predicate(query)), entities, query)
+
+
+@on_mongo
+@given(seed=st.integers(0, 2**32), queries=st.lists(undecided, min_size=30, max_size=30))
+def test_where_mongodb_cannot_decide_a_q_filter_selects_all_that_the_predicate_accepts(
+    documents: Documents, seed: int, queries: list[Node]
+) -> None:
+    entities = random_entities(seed)
+    with holding(documents, entities):
+        for query in queries:
+            found_out = resolved(query, entities)
+            expected = accepted(entities, compile_predicate(found_out))
+            assert expected <= selected(documents, q_filter(query)), query
+            found = selected(documents, q_filter(found_out))
+            assert expected <= found, query
+            if q_is_exact(found_out):
+                assert_agreement(found, expected, entities, found_out)
 
 
 @pytest.mark.parametrize("written", [MOMENTS, TIMES, DATES])
@@ -296,6 +349,9 @@ def test_ids_and_an_id_pattern_select_together(documents: Documents) -> None:
             f"urn:ngsi-ld:Test:7{digit}" for digit in range(10)
         }
         assert len(selected(documents, ids_filter())) == BATCH
+        for pattern in ("1$", *LEFT_TO_RE2):
+            assert id_pattern_is_exact(pattern) == (pattern == "1$")
+        assert len(selected(documents, ids_filter(id_pattern=LEFT_TO_RE2[0]))) == BATCH
 
 
 def test_the_most_complex_query_that_is_accepted_can_be_sent(documents: Documents) -> None:
@@ -325,3 +381,31 @@ def test_a_wildcard_index_on_an_attribute_serves_its_comparisons(documents: Docu
     documents.create_index([(f"state.attributes.{CORE.key('a')}.$**", 1)])
     plan = documents.find(q_filter(read_q(text))).explain()
     assert plan["executionStats"]["totalDocsExamined"] < 100
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a==7",
+        "a!=7",
+        "!a",
+        "a",
+        "a~=^n5",
+        "a~=^[a-z]+n5",
+        "a{b}==1",
+        "a[b]<5",
+        "a.b>1|a[*]==x",
+        "modifiedAt>2020-01-01",
+    ],
+)
+def test_a_query_reads_entities_of_the_types_that_are_asked_for_only(documents: Documents, text: str) -> None:
+    documents.drop_indexes()
+    documents.create_indexes(ENTITY_INDEXES)
+    documents.insert_many(
+        [
+            {"_id": str(number), "state": [short_entity(a=number) | {"types": [TYPES[number % 20 > 0]]}]}
+            for number in range(2000)
+        ]
+    )
+    condition = {"$and": [types_filter(TypeSelection(((TYPES[0],),))), q_filter(read_q(text))]}
+    assert documents.find(condition).explain()["executionStats"]["totalDocsExamined"] <= 100

@@ -11,6 +11,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
+from broker.core.contexts import ContextOperations
 from broker.core.subscriptions import Subscriptions
 from broker.jsonld.contexts import Contexts
 from broker.ngsild.changes import Change
@@ -18,12 +19,17 @@ from broker.ngsild.errors import AlreadyExists, BadRequestData, ResourceNotFound
 from broker.ngsild.model import DEFAULT_VOCABULARY, encode_key
 from broker.ngsild.timestamps import now_text
 from broker.notify.compiling import SubscriptionCompiler
+from broker.notify.completing import Completer
 from broker.notify.endpoints import DeliveryLimits
+from broker.notify.mqtt import MqttPublisher
 from broker.notify.notifier import Notifier, Pace
 from broker.notify.owed import Owed
 from broker.notify.registry import Registry
+from broker.notify.sending import Sender
+from broker.notify.trust import Trust
 from broker.outbound import Outbound, OutboundPolicy
 from broker.storage.client import Mongo
+from broker.storage.contexts import ContextStore
 from broker.storage.entities import EntityStore
 from broker.storage.outbox import Outbox
 from broker.storage.processes import Processes
@@ -34,7 +40,7 @@ from tests.unit.notify.samples import until
 
 TYPE = DEFAULT_VOCABULARY + "T"
 KEY = encode_key(DEFAULT_VOCABULARY + "n")
-QUICK = Pace(settle=0.01, count=0.02, beat=0.1, look=0.15, tidy=0.2, grace=0.3)
+QUICK = Pace(settle=0.01, beat=0.1, look=0.15, tidy=0.2, grace=0.3)
 
 
 @dataclass
@@ -82,10 +88,12 @@ class Process:
     def __init__(self, mongo: Mongo, tenants: Tenants, limits: DeliveryLimits | None = None) -> None:
         self.name = uuid.uuid4().hex[:8]
         self.outbound = Outbound(OutboundPolicy())
+        self.mqtt = MqttPublisher(self.outbound, Trust())
         self.store = SubscriptionStore(mongo)
         self.outbox = Outbox(mongo)
         self.entities = EntityStore(tenants)
-        compiler = SubscriptionCompiler(Contexts(self.outbound))
+        contexts = Contexts(self.outbound)
+        compiler = SubscriptionCompiler(contexts)
         self.registry = Registry(self.store, compiler)
         self.notifier = Notifier(
             process=self.name,
@@ -94,15 +102,21 @@ class Process:
             outbox=self.outbox,
             processes=Processes(mongo, lease=0.5),
             landed=self.entities.landed,
-            outbound=self.outbound,
+            sender=Sender(self.outbound, self.mqtt, Trust()),
+            completer=Completer(self.entities, 100),
             metrics=Metrics(),
             limits=limits or DeliveryLimits(backoff=0.02, rest=0.05),
             pace=QUICK,
         )
         self.subscriptions = Subscriptions(
-            store=self.store, registry=self.registry, compiler=compiler, deliveries=self.notifier, tenants=tenants
+            store=self.store,
+            registry=self.registry,
+            compiler=compiler,
+            deliveries=self.notifier,
+            tenants=tenants,
+            contexts=ContextOperations(ContextStore(mongo.control), contexts, tenants, max_bytes=1_000_000),
         )
-        self.core = Contexts(self.outbound).core
+        self.core = contexts.core
         self._mongo = mongo
         self._commits = 0
 
@@ -114,6 +128,7 @@ class Process:
 
     async def stop(self) -> None:
         await self.notifier.stop(5)
+        await self.mqtt.close()
         await self.outbound.close()
 
     async def die(self) -> None:
@@ -121,7 +136,7 @@ class Process:
         for task in self.notifier._tasks:
             task.cancel()
         await self.notifier._takeover.stop()
-        await asyncio.gather(*(endpoint.close() for endpoint in self.notifier._endpoints.values()))
+        await asyncio.gather(*(endpoint.close() for endpoint in self.notifier._endpoints))
         await self.registry.stop()
         await self.outbound.close()
 
@@ -129,7 +144,7 @@ class Process:
         endpoint = members.pop("endpoint", {})
         notification = {**members.pop("notification", {}), "endpoint": {"uri": url, **endpoint}}
         body = {"type": "Subscription", "entities": [{"type": "T"}], "notification": notification, **members}
-        return await self.subscriptions.create("", body, self.core)
+        return await self.subscriptions.create("", body, self.core, "http://broker")
 
     def owe(self, entity_id: str, value: int) -> list[Owed]:
         """What a change of the entity owes: its commit has a number, and nothing is stored."""

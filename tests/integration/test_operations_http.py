@@ -50,7 +50,7 @@ async def test_a_path_that_does_not_exist_is_404(broker: RunningBroker, path: st
     ("method", "path", "allowed"),
     [
         ("DELETE", SUBSCRIPTIONS, {"GET", "HEAD", "POST", "OPTIONS"}),
-        ("PUT", ENTITIES, {"GET", "HEAD", "POST", "OPTIONS"}),
+        ("TRACE", ENTITIES, {"GET", "HEAD", "POST", "OPTIONS"}),
         ("POST", f"{ENTITIES}/urn:a:1", {"GET", "HEAD", "PUT", "DELETE", "OPTIONS"}),
         ("GET", f"{ENTITIES}/urn:a:1/attrs", {"PATCH", "POST", "OPTIONS"}),
         ("GET", f"{BATCH}/upsert", {"POST", "OPTIONS"}),

@@ -2,56 +2,21 @@
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Awaitable, Callable
+import time
 from typing import Any
 
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
+from yarl import URL
 
+from broker.local import free_port
 from broker.outbound import InvalidAnswer, JsonAnswer, Outbound, OutboundError, OutboundPolicy, OutboundRefused
-
-Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-class Site:
-    """A server whose answers are functions by path; `requests` are those that came."""
-
-    def __init__(self) -> None:
-        self.pages: dict[str, Handler] = {}
-        self.requests: list[tuple[str, dict[str, str], bytes]] = []
-        application = web.Application()
-        application.router.add_route("*", "/{path:.*}", self._answer)
-        self.server = TestServer(application)
-
-    async def _answer(self, request: web.Request) -> web.StreamResponse:
-        self.requests.append((request.path, dict(request.headers), await request.read()))
-        return await self.pages[request.path](request)
-
-    def url(self, path: str, host: str = "127.0.0.1") -> str:
-        return f"http://{host}:{self.server.port}{path}"
-
-    def page(self, path: str, **answer: Any) -> str:
-        async def handler(_: web.Request) -> web.Response:
-            return web.Response(**answer)
-
-        self.pages[path] = handler
-        return self.url(path)
+from tests.integration.servers import Site
 
 
-@pytest.fixture
-async def site() -> AsyncIterator[Site]:
-    site = Site()
-    async with site.server:
-        yield site
-
-
-@pytest.fixture
-async def outbound() -> AsyncIterator[Outbound]:
-    outbound = Outbound(OutboundPolicy())
-    await outbound.start()
-    yield outbound
-    await outbound.close()
+def localhost(site: Site, path: str) -> str:
+    """The URL of a page by the name of this machine."""
+    return site.url.replace("127.0.0.1", "localhost") + path
 
 
 async def get(outbound: Outbound, url: str, **limits: Any) -> JsonAnswer:
@@ -66,8 +31,8 @@ async def test_json_comes_decoded_with_its_headers_and_its_url(site: Site, outbo
 
     assert document == {"a": 1}
     assert headers["cache-control"] == "max-age=9"
-    assert final == site.url("/b")
-    assert site.requests[0][1]["Accept"].startswith("application/ld+json, application/json")
+    assert final == site.url + "/b"
+    assert site.requests[0].headers["Accept"].startswith("application/ld+json, application/json")
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"{'a': 1}", b'{"a": NaN}', b"\xff"])
@@ -97,7 +62,7 @@ async def test_an_answer_that_grows_too_large_is_given_up(site: Site, outbound: 
     site.pages["/"] = endless
 
     with pytest.raises(OutboundError, match="more than 10000 bytes"):
-        await get(outbound, site.url("/"))
+        await get(outbound, site.url + "/")
 
 
 async def test_bytes_count_after_decompression(site: Site, outbound: Outbound):
@@ -116,7 +81,7 @@ async def test_time_covers_all_redirects_together(site: Site, outbound: Outbound
     site.pages["/"] = slow
 
     with pytest.raises(OutboundError, match=r"no complete answer within 0\.3 s"):
-        await get(outbound, site.url("/"), timeout=0.3, max_redirects=10)
+        await get(outbound, site.url + "/", timeout=0.3, max_redirects=10)
 
 
 async def test_only_so_many_redirects_are_followed(site: Site, outbound: Outbound):
@@ -124,9 +89,9 @@ async def test_only_so_many_redirects_are_followed(site: Site, outbound: Outboun
         site.page(f"/{number}", status=307, headers={"Location": f"/{number + 1}"})
     site.page("/4", text="{}", content_type="application/json")
 
-    assert (await get(outbound, site.url("/1"))).document == {}
+    assert (await get(outbound, site.url + "/1")).document == {}
     with pytest.raises(OutboundError, match="more than 3 redirects"):
-        await get(outbound, site.url("/0"))
+        await get(outbound, site.url + "/0")
 
 
 async def test_a_redirect_without_a_target_is_an_error(site: Site, outbound: Outbound):
@@ -151,9 +116,9 @@ async def test_the_address_is_checked_to_which_a_name_resolves(site: Site):
     site.page("/", text="{}", content_type="application/json")
 
     with pytest.raises(OutboundRefused, match="not allowed"):
-        await get(outbound, site.url("/", host="localhost"))
+        await get(outbound, localhost(site, "/"))
     with pytest.raises(OutboundRefused, match="not allowed"):
-        await outbound.post(site.url("/", host="localhost"), b"", {}, 5.0)
+        await outbound.post(localhost(site, "/"), b"", {}, 5.0)
     assert site.requests == []
     await outbound.close()
 
@@ -163,17 +128,17 @@ async def test_a_host_that_is_allowed_is_reached_inside_a_denied_network(site: S
     await outbound.start()
     site.page("/", text="{}", content_type="application/json")
 
-    assert (await get(outbound, site.url("/", host="localhost"))).document == {}
+    assert (await get(outbound, localhost(site, "/"))).document == {}
     await outbound.close()
 
 
 async def test_credentials_in_a_url_do_not_follow_a_redirect_to_another_host(site: Site, outbound: Outbound):
     site.page("/b", text="{}", content_type="application/json")
-    site.page("/a", status=302, headers={"Location": f"http://user:word@localhost:{site.server.port}/b"})
+    site.page("/a", status=302, headers={"Location": localhost(site, "/b").replace("//", "//user:word@")})
 
-    await get(outbound, f"http://me:secret@127.0.0.1:{site.server.port}/a")
+    await get(outbound, site.url.replace("//", "//me:secret@") + "/a")
 
-    assert ["Authorization" in headers for _, headers, _ in site.requests] == [True, False]
+    assert ["Authorization" in request.headers for request in site.requests] == [True, False]
 
 
 async def test_a_page_may_name_its_json_ld_in_a_link(site: Site, outbound: Outbound):
@@ -188,7 +153,7 @@ async def test_a_page_may_name_its_json_ld_in_a_link(site: Site, outbound: Outbo
     answer = await get(outbound, url)
 
     assert answer.document == {"@context": {}}
-    assert answer.url == site.url("/c.jsonld")
+    assert answer.url == site.url + "/c.jsonld"
 
 
 @pytest.mark.parametrize(
@@ -207,19 +172,19 @@ async def test_a_post_returns_the_status(site: Site, outbound: Outbound, status:
 
     assert await outbound.post(url, b"body", {"Content-Type": "application/json", "X-Key": "k"}, 5.0) == status
 
-    [(path, headers, body)] = site.requests
-    assert (path, headers["Content-Type"], headers["X-Key"], body) == ("/", "application/json", "k", b"body")
+    [request] = site.requests
+    assert (request.path, request.body) == ("/", b"body")
+    assert (request.headers["Content-Type"], request.headers["X-Key"]) == ("application/json", "k")
 
 
 async def test_a_large_body_is_posted_whole(site: Site, outbound: Outbound):
-    site.server.app._client_max_size = 10_000_000
     body = bytes(range(256)) * 10_000
 
     assert await outbound.post(site.page("/"), body, {"Content-Type": "application/json"}, 5.0) == 200
 
-    [(_, headers, received)] = site.requests
-    assert received == body
-    assert headers["Content-Length"] == str(len(body))
+    [request] = site.requests
+    assert request.body == body
+    assert request.headers["Content-Length"] == str(len(body))
 
 
 async def test_connections_are_used_again(site: Site, outbound: Outbound):
@@ -232,9 +197,41 @@ async def test_connections_are_used_again(site: Site, outbound: Outbound):
     site.pages["/"] = handler
 
     for _ in range(5):
-        await outbound.post(site.url("/"), b"", {}, 5.0)
+        await outbound.post(site.url + "/", b"", {}, 5.0)
 
     assert len(peers) == 1
+
+
+async def test_only_so_many_servers_have_idle_connections(site: Site, outbound: Outbound, monkeypatch):
+    monkeypatch.setattr("broker.outbound._ORIGINS_KEPT_ALIVE", 1)
+    port = URL(site.url).port
+
+    for host in ("127.0.0.1", "localhost", "127.0.0.1"):
+        await outbound.post(f"http://{host}:{port}/", b"", {}, 5.0)
+
+    assert [request.headers.get("Connection") for request in site.requests] == [None, "close", None]
+
+
+async def test_an_idle_server_makes_room_for_another(site: Site, outbound: Outbound, monkeypatch):
+    monkeypatch.setattr("broker.outbound._ORIGINS_KEPT_ALIVE", 1)
+    outbound._kept_alive[URL("http://another.example")] = time.monotonic() - 60
+
+    await outbound.post(site.url + "/", b"", {}, 5.0)
+
+    assert "Connection" not in site.requests[0].headers
+    assert list(outbound._kept_alive) == [URL(site.url)]
+
+
+async def test_a_connection_for_another_protocol_is_checked_too(site: Site, outbound: Outbound):
+    port = URL(site.url).port
+    with await outbound.connect("localhost", port) as connection:
+        assert connection.getpeername()[1] == port
+    with pytest.raises(OutboundRefused):
+        await outbound.connect("169.254.169.254", 80)
+    with pytest.raises(OutboundError, match="cannot be resolved"):
+        await outbound.connect("does-not-exist.invalid", 80)
+    with pytest.raises(OutboundError, match="cannot be connected to"):
+        await outbound.connect("127.0.0.1", free_port())
 
 
 async def test_an_endless_answer_to_a_post_is_dropped(site: Site, outbound: Outbound):
@@ -246,7 +243,7 @@ async def test_an_endless_answer_to_a_post_is_dropped(site: Site, outbound: Outb
 
     site.pages["/"] = endless
 
-    assert await outbound.post(site.url("/"), b"", {}, 5.0) == 202
+    assert await outbound.post(site.url + "/", b"", {}, 5.0) == 202
 
 
 async def test_a_post_that_gets_no_answer_in_time_is_an_error(site: Site, outbound: Outbound):
@@ -257,7 +254,7 @@ async def test_a_post_that_gets_no_answer_in_time_is_an_error(site: Site, outbou
     site.pages["/"] = silent
 
     with pytest.raises(OutboundError, match=r"no answer within 0\.2 s"):
-        await outbound.post(site.url("/"), b"", {}, 0.2)
+        await outbound.post(site.url + "/", b"", {}, 0.2)
 
 
 async def test_nothing_is_sent_before_the_start_and_after_the_close():

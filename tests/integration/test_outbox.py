@@ -1,12 +1,13 @@
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
 from broker.ngsild.errors import AlreadyExists
 from broker.storage.client import Mongo
 from broker.storage.entities import EntityStore, Writes
-from broker.storage.outbox import Outbox, fits, position
+from broker.storage.outbox import Backlog, Outbox, fits, position
 from broker.storage.processes import Processes
 from broker.storage.subscriptions import Deliveries, SubscriptionStore
 from broker.storage.tenants import Tenants
@@ -162,20 +163,51 @@ async def test_deliveries_add_up_and_an_edit_keeps_them(subscriptions: Subscript
     assert kept is not None
     assert kept["delivery"] == {
         "timesSent": 3, "timesFailed": 1, "lastNotification": NOW, "lastSuccess": NOW, "lastFailure": EARLIER,
+        "givenUp": 0, "failuresInRow": 0,
     }  # fmt: skip
     assert await subscriptions.count("") == 1, "counting does not create subscriptions"
+
+
+async def test_failures_in_a_row_go_on_until_a_success(subscriptions: SubscriptionStore) -> None:
+    await subscriptions.insert("", "urn:s:1", {}, EARLIER)
+
+    async def after(**counted: Any) -> tuple[int, int, str]:
+        await subscriptions.add_deliveries({("", "urn:s:1"): Deliveries(**counted)})
+        kept = await subscriptions.get("", "urn:s:1")
+        assert kept is not None
+        delivery = kept["delivery"]
+        return delivery["failuresInRow"], delivery["givenUp"], delivery["lastError"]
+
+    assert await after(failed=2, in_row=2, last_error="one") == (2, 0, "one")
+    assert await after(failed=1, in_row=1, given_up=1, last_error="two") == (3, 1, "two")
+    assert await after(sent=2, failed=1, in_row=1, last_success=NOW, last_error="three") == (1, 1, "three")
+    assert await after(sent=1, last_success=NOW) == (0, 1, "three")
+
+
+async def test_what_is_owed_is_told_by_subscription(outbox: Outbox) -> None:
+    await outbox.insert([owed(created_at=5.0), owed(created_at=3.0), owed(subscription_id="urn:s:2", created_at=4.0)])
+    await outbox.insert([owed(tenant="city", created_at=1.0)])
+    assert await outbox.backlogs("") == {"urn:s:1": Backlog(2, 3.0), "urn:s:2": Backlog(1, 4.0)}
+    assert await outbox.backlogs("nobody") == {}
 
 
 async def test_under_throttling_one_notification_has_the_turn_whoever_asks(subscriptions: SubscriptionStore) -> None:
     await subscriptions.insert("", "urn:s:1", {}, EARLIER)
     ids = [f"urn:n:{number}" for number in range(8)]
     turns = await asyncio.gather(*(subscriptions.take_turn("", "urn:s:1", one, 0.5) for one in ids))
-    assert sum(turns) == 1
-    winner = ids[turns.index(True)]
-    assert await subscriptions.take_turn("", "urn:s:1", winner, 0.5), "a repetition keeps its turn"
+    [winner] = {turn.holder for turn in turns}
+    assert winner in ids
+    assert all(0 < turn.wait <= 0.5 for turn in turns), "all learn how long to wait"
+    again = await subscriptions.take_turn("", "urn:s:1", winner, 0.5)
+    assert (again.holder, again.wait) == (winner, 0.5), "a repetition keeps its turn, and begins it anew"
     other = next(one for one in ids if one != winner)
-    await until(lambda: subscriptions.take_turn("", "urn:s:1", other, 0.5))
-    assert not await subscriptions.take_turn("", "urn:s:gone", other, 0.5)
+
+    async def has_turn() -> bool:
+        return (await subscriptions.take_turn("", "urn:s:1", other, 0.5)).holder == other
+
+    assert not await has_turn()
+    await until(has_turn)
+    assert (await subscriptions.take_turn("", "urn:s:gone", other, 0.5)).holder != other
 
 
 async def test_edits_are_followed_and_counting_is_no_edit(subscriptions: SubscriptionStore) -> None:

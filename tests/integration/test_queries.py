@@ -13,7 +13,7 @@ import pytest
 
 from broker.local import LocalBroker
 from tests.conftest import RunningBroker
-from tests.integration.api import BATCH, ENTITIES, JSON, JSON_LD
+from tests.integration.api import BATCH, ENTITIES, JSON, JSON_LD, create, new_type
 from tests.integration.wire import request
 from tests.problems import assert_problem
 
@@ -71,6 +71,7 @@ async def letters(broker: RunningBroker, **parameters: str) -> str:
         ({"local": "true", "id": "urn:ngsi-ld:f,urn:ngsi-ld:a"}, "af"),
         ({"type": "Car", "idPattern": "urn:ngsi-ld:[bc]"}, "bc"),
         ({"local": "true", "idPattern": ".*d$"}, "d"),
+        ({"local": "true", "idPattern": "^[a-z-]+:[a-z:-]+:(a|b|ab)+$"}, "ab"),
         ({"attrs": "seats"}, "de"),
         ({"attrs": "seats,tags"}, "bde"),
         ({"type": "Car", "attrs": "seats"}, ""),
@@ -100,6 +101,8 @@ async def test_selecting_by_type_id_pattern_and_attributes(
         ("brand~=^C", "c"),
         ('brand~="(?i)bmw"', "b"),
         ("brand!~=^C", "ab"),
+        ('brand~="^[A-Z]+[A-Za-z]*$"', "ab"),
+        ('brand!~="^[A-Z]+[A-Za-z]*$"', "c"),
         ('tags=="red"', "b"),
         ("sold==true", "b"),
         ("owner==urn:p:1", "a"),
@@ -225,14 +228,26 @@ async def test_projecting_with_pick_omit_and_attrs(broker: RunningBroker) -> Non
     assert set(entity) == {"id", "brand"}
     (entity,) = await ask(broker, type="Taxi", attrs="brand,missing")
     assert set(entity) == {"id", "type", "brand"}
-    (entity,) = await ask(broker, type="Taxi", pick="id,speed", omit="id")
-    assert set(entity) == {"speed"}
+    assert await ask(broker, type="Taxi,Bus", pick="seats") == await ask(broker, type="Bus", pick="seats")
 
 
 @pytest.mark.parametrize(
     ("parameters", "kind"),
     [
         ({"attrs": "speed", "pick": "speed"}, "BadRequestData"),
+        ({"attrs": "speed", "omit": "speed"}, "BadRequestData"),
+        ({"type": "Car", "pick": "id,speed", "omit": "id"}, "BadRequestData"),
+        ({"type": "Car", "pick": "id,,speed"}, "BadRequestData"),
+        ({"type": "Car", "csf": "))bad(("}, "BadRequestData"),
+        ({"type": "Car", "csf": "a{b}"}, "BadRequestData"),
+        ({"type": "Car", "splitEntities": "perhaps"}, "BadRequestData"),
+        ({"type": "Car", "orderBy": "speed;up"}, "BadRequestData"),
+        ({"type": "Car", "orderBy": "location;dist-asc"}, "BadRequestData"),
+        ({"type": "Car", "orderBy": "brand", "collation": "!!nope"}, "BadRequestData"),
+        ({"type": "Car", "orderBy": "brand", "collation": "xx"}, "BadRequestData"),
+        ({"type": "Car", "orderBy": "brand", "offset": "10001"}, "BadRequestData"),
+        ({"type": "Car", "cursor": "1.nonsense"}, "BadRequestData"),
+        ({"type": "Car", "cursor": "1.nonsense", "offset": "1"}, "BadRequestData"),
         ({"type": "Car", "pick": "owner{name}"}, "BadRequestData"),  # 5.7.2.4: linked entities are not retrieved
         ({"type": "Car", "omit": "owner{name,age}"}, "BadRequestData"),
         ({"type": "Car", "attrs": "speed,"}, "InvalidRequest"),
@@ -259,17 +274,16 @@ async def test_a_parameter_that_is_given_twice_is_an_invalid_request(broker: Run
         await assert_problem(response, 400, "InvalidRequest")
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("join", "joinLevel", "containedBy", "entityMap", "entityMapLifetime", "geometryProperty", "collation", "csf"),
-        *("expandValues", "jsonKeys", "orderBy", "orderFrom", "orderGeometry", "splitEntities"),
-    ],
-)
-async def test_parameters_of_parts_that_are_not_built_yet_are_501(broker: RunningBroker, name: str) -> None:
-    async with broker.client.get(ENTITIES, params={"type": "Car", name: "1"}, headers=HEADERS) as response:
-        body = await assert_problem(response, 501, "OperationNotSupported")
-    assert name in body["detail"]
+@pytest.mark.parametrize("parameters", [{"csf": 'name=="x"'}, {"splitEntities": "true"}, {"splitEntities": "false"}])
+async def test_what_is_about_context_sources_changes_nothing_without_them(
+    broker: RunningBroker, parameters: dict[str, str]
+) -> None:
+    assert await letters(broker, type="Car", **parameters) == "abc"
+
+
+async def test_values_are_expanded_for_the_attributes_named(broker: RunningBroker) -> None:
+    assert await letters(broker, q='shape=="octagon"', expandValues="shape") == "f"
+    assert await letters(broker, q='brand=="Audi"', jsonKeys="brand") == "a"
 
 
 # Pages and counts (6.3.10, 6.3.13, 5.5.9)
@@ -347,6 +361,17 @@ async def test_a_limit_of_zero_gives_the_count_alone(broker: RunningBroker) -> N
 async def test_bad_pages_are_refused(broker: RunningBroker, parameters: dict[str, str]) -> None:
     async with broker.client.get(ENTITIES, params={"type": "Car", **parameters}, headers=HEADERS) as response:
         await assert_problem(response, 400, "BadRequestData")
+
+
+async def test_a_pattern_that_would_take_seconds_on_a_stored_text_is_too_complex(broker: RunningBroker) -> None:
+    kind = new_type()
+    await create(broker, {"a": {"value": "ab" * 100_000}}, type=kind)
+    parameters = {"type": kind, "q": "a~=(a.{200}|b.{220}|.{250}c)d"}
+    async with broker.client.get(ENTITIES, params=parameters) as response:
+        body = await assert_problem(response, 403, "TooComplexQuery")
+    assert "a text of 200000 characters" in body["detail"]
+    async with broker.client.get(ENTITIES, params={"type": kind, "q": "a~=.*(ba|ab)+.*"}) as response:
+        assert [one["type"] for one in await response.json()] == [kind]
 
 
 async def test_an_offset_beyond_the_end_is_answered(broker: RunningBroker) -> None:

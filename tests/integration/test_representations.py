@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import RunningBroker
-from tests.integration.api import CORE, ENTITIES, JSON, JSON_LD, RELATION, create, new_id, new_type, read
+from tests.integration.api import CORE, ENTITIES, JSON, JSON_LD, RELATION, SUBSCRIPTIONS, create, new_id, new_type, read
 from tests.integration.wire import request
 from tests.problems import assert_problem
 
@@ -36,7 +36,7 @@ CONCISE: dict[str, Any] = {
         "value": {"a": [1, {"b": None}]}, "unitCode": "CEL", "observedAt": NOON,
         "accuracy": {"value": 0.5, "by": {"object": "urn:p:1"}},
     },
-    "listed": {"value": [1, "two", 3.5, True, {"four": 4}]},
+    "listed": [1, "two", 3.5, True, {"four": 4}],
     "place": {"type": "Point", "coordinates": [9.7, 52.4]},
     "text": {"languageMap": {"de": "Turm", "en": ["tower", "keep"]}},
     "kind": {"vocab": "Tower"},
@@ -134,6 +134,17 @@ async def test_a_language_is_chosen_by_lang(broker: RunningBroker) -> None:
     assert (await read(broker, entity_id, lang="de", format="simplified"))["t"] == "Turm"
 
 
+async def test_a_malformed_language_filter_is_refused(broker: RunningBroker) -> None:
+    entity_id = await create(broker, {"a": 1})
+    async with broker.client.get(f"{ENTITIES}/{entity_id}", params={"lang": "fr;q=x"}) as response:
+        await assert_problem(response, 400, "BadRequestData")
+    subscription = {"type": "Subscription", "entities": [{"type": "T"}], "lang": "d e",
+                    "notification": {"endpoint": {"uri": "http://receiver.example/"}}}  # fmt: skip
+    async with broker.client.post(SUBSCRIPTIONS, json=subscription) as response:
+        problem = await assert_problem(response, 400, "BadRequestData")
+    assert problem["errors"][0]["pointer"] == "/lang"
+
+
 async def test_instances_are_chosen_by_dataset(broker: RunningBroker) -> None:
     entity_id = await create(broker, {"a": [{"value": 1}, {"value": 2, "datasetId": DATASET}], "b": 3})
     assert (await read(broker, entity_id, datasetId=DATASET)) == {
@@ -160,7 +171,7 @@ async def test_instances_are_chosen_by_dataset(broker: RunningBroker) -> None:
         (f"{JSON};q=0.5, {JSON_LD};q=0.9", JSON_LD),
         ("text/html, application/ld+json;q=0.1", JSON_LD),
         ("APPLICATION/LD+JSON", JSON_LD),
-        ("application/geo+json, application/json;q=0.2", JSON),
+        ("application/geo+json, application/json;q=0.2", "application/geo+json"),
     ],
 )
 async def test_the_answer_has_the_media_type_that_the_client_prefers(
@@ -188,7 +199,7 @@ async def test_the_context_is_in_the_body_or_in_the_link_header(broker: RunningB
             assert (body[0] if isinstance(body, list) else body)["@context"] == CORE
 
 
-@pytest.mark.parametrize("accept", ["text/html", "application/geo+json", "application/json;q=0", "image/*", "nonsense"])
+@pytest.mark.parametrize("accept", ["text/html", "application/xml", "application/json;q=0", "image/*", "nonsense"])
 async def test_what_nobody_offers_is_406_with_what_there_is(broker: RunningBroker, accept: str) -> None:
     async with broker.client.get(ENTITIES, params={"type": "T"}, headers={"Accept": accept}) as response:
         body = await assert_problem(response, 406, "InvalidRequest")

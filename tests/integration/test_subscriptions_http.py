@@ -131,16 +131,17 @@ async def test_a_subscription_that_makes_no_sense_is_refused(broker: RunningBrok
     "members",
     [
         {"timeInterval": 5},
-        {"notification": {"endpoint": {"uri": "mqtt://a/b"}}},
-        {"notification": {**NOWHERE, "showChanges": True}},
-        {"notification": {"endpoint": {**NOWHERE["endpoint"], "accept": "application/geo+json"}}},
-        {"notification": {**NOWHERE, "join": "flat"}},
+        {"csf": "region==5"},
+        {"ngsildConformance": "1.6"},
         {"splitEntities": True},
+        {"q": "near{speed}>5"},
     ],
 )
-async def test_parts_that_are_not_built_yet_are_501(broker: RunningBroker, members: dict[str, Any]) -> None:
-    async with broker.client.post(SUBSCRIPTIONS, json=subscription(**members)) as response:
-        await assert_problem(response, 501, "OperationNotSupported")
+async def test_what_needs_other_sources_versions_or_times_is_kept(
+    broker: RunningBroker, members: dict[str, Any]
+) -> None:
+    shown = await show(broker, await subscribe(broker, **members))
+    assert shown == {**shown, **members}
 
 
 async def test_a_subscription_needs_something_to_watch(broker: RunningBroker) -> None:

@@ -39,7 +39,18 @@ async def test_a_tenant_does_not_exist_before_its_first_write(tenants: Tenants) 
 async def test_the_collection_of_a_tenant_has_its_indexes(tenants: Tenants) -> None:
     await tenants.ensure("madrid")
     database = await tenants.database("madrid")
-    assert {"types", "location", "expires"} <= set(await database["entities"].index_information())
+    assert {"types", "location", "expires", "attributesExpire"} <= set(await database["entities"].index_information())
+
+
+async def test_all_processes_know_in_which_tenants_something_expires(tenants: Tenants, mongo: Mongo) -> None:
+    await tenants.ensure("madrid")
+    await tenants.ensure("lisbon")
+    for _ in range(2):
+        await tenants.mark_transient("madrid")
+    other = Tenants(mongo)
+    await other.open()
+    assert await other.transient() == ["madrid"]
+    assert await other.database("madrid") is not None
 
 
 async def test_tenants_are_known_to_other_processes_and_after_a_restart(tenants: Tenants, mongo: Mongo) -> None:

@@ -132,7 +132,7 @@ async def test_odd_names_work_and_never_mix(broker: RunningBroker, name: str) ->
             assert response.status == status
 
 
-@pytest.mark.parametrize("name", ["\udcff\udcfe", "Stadt-Süd", "a b", "x" * 300])
+@pytest.mark.parametrize("name", ["Stadt-Süd", "a b", "x" * 300])
 async def test_a_name_that_no_tenant_can_have_is_refused_or_does_not_exist(broker: RunningBroker, name: str) -> None:
     port, headers = broker.settings.port, {"NGSILD-Tenant": name, "Content-Type": JSON}
     for path in (ENTITIES, SUBSCRIPTIONS):

@@ -51,6 +51,19 @@ def test_a_page_names_only_variables_that_are_settings(page):
     assert named - {setting.variable for setting in SETTINGS} - of_tests == set()
 
 
+def test_the_conformance_page_names_modules_and_tests_that_exist():
+    page = (DOCS / "conformance.md").read_text(encoding="utf-8")
+    layers = [path.name for path in (ROOT / "broker").iterdir() if path.is_dir()]
+    tests = {name: ROOT / f"tests/{'unit' if '/' in name else 'integration'}/{name}.py"
+             for name in re.findall(r"`((?:[a-z]+/)?test_[a-z0-9_]+)`", page)}  # fmt: skip
+    modules = {name: ROOT / f"broker/{name}.py"
+               for name in re.findall(rf"`((?:{'|'.join(layers)})/(?!test_)[a-z_/]+)`", page)}  # fmt: skip
+
+    assert len(tests) > 40
+    assert len(modules) > 40
+    assert [name for name, path in [*tests.items(), *modules.items()] if not path.is_file()] == []
+
+
 def test_every_package_says_what_lives_in_it():
 
     silent = [

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.settings import SETTINGS, Setting, Settings, SettingsError, unknown_variables
+from broker.setting import Setting, SettingsError
+from broker.settings import SETTINGS, Settings, unknown_variables
 
 FILE_NAMES = st.text("abc/._-", min_size=1)
 WORDS = st.text("abcdefghij.-:/", min_size=1).filter(lambda word: word != "none")
@@ -17,6 +18,10 @@ def values_of(setting: Setting) -> st.SearchStrategy[object]:
     highest = setting.highest if setting.highest is not None else 10**12
     if setting.name == "mongo_uri":
         return st.none() | WORDS.map(lambda word: "mongodb://" + word)
+    if setting.name == "public_url":
+        return st.none() | WORDS.map(lambda word: "https://" + word)
+    if setting.name == "source_alias":
+        return st.none() | st.text("aZ09.-_", min_size=1, max_size=100)
     strategy: st.SearchStrategy[object] = {
         "integer": st.integers(int(lowest), int(highest)),
         "bytes": st.integers(int(lowest), int(highest)),
@@ -132,6 +137,17 @@ def test_the_database_uri_must_be_one_and_its_password_is_not_shown():
         Settings(mongo_uri="postgresql://user:secret@db/x")
 
     assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("alias", ["a~b", "a b", "é", "x" * 101, "a:b", "a%20"])
+def test_an_alias_that_could_not_stand_in_front_of_a_tenant_is_refused(alias):
+    with pytest.raises(SettingsError, match="source_alias is"):
+        Settings(source_alias=alias)
+
+
+def test_the_public_url_must_be_one():
+    with pytest.raises(SettingsError, match=r"public_url is 'broker\.example\.org'"):
+        Settings(public_url="broker.example.org")
 
 
 def test_a_variable_that_is_no_setting_is_named_with_the_one_that_was_meant():

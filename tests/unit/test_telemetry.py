@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from broker.telemetry import Metrics, configure_logging, redact
+from broker.telemetry import MOST_ENDPOINTS, Metrics, configure_logging, redact
 
 
 @pytest.fixture(autouse=True)
@@ -103,6 +103,21 @@ def test_credentials_of_a_url_are_never_logged(format_):
 )
 def test_only_credentials_are_masked(text, masked):
     assert redact(text) == masked
+
+
+def test_notifications_are_counted_by_endpoint_and_those_past_the_most_together():
+    metrics = Metrics()
+    for number in range(MOST_ENDPOINTS + 2):
+        metrics.endpoints.row(f"host{number}:80").sent += 1
+    metrics.endpoints.waiting = lambda: [("host1:80", 3, 0.0), ("late:80", 4, 0.0), ("later:80", 5, 0.0)]
+
+    text = metrics.exposition().decode()
+
+    assert 'vela_endpoint_notifications_sent_total{endpoint="host1:80"} 1.0' in text
+    assert 'vela_endpoint_notifications_sent_total{endpoint="other"} 2.0' in text
+    assert 'vela_endpoint_backlog{endpoint="host1:80"} 3.0' in text
+    assert 'vela_endpoint_backlog{endpoint="other"} 9.0' in text
+    assert text.count("vela_endpoint_notifications_failed_total{") == MOST_ENDPOINTS + 1
 
 
 def test_each_app_has_metrics_of_its_own():

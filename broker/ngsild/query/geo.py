@@ -1,9 +1,8 @@
 """Geo-queries (clause 4.10): `georel=near;maxDistance==2000&geometry=Point&coordinates=[8,40]`.
 
 Relationships are those of the simple features standard on plain longitudes and latitudes; distances are those on the
-globe. An entity is near within a distance if any point of its geometry is, and it is near beyond a distance if none is
-within it. Of the default geo-property only the instance without datasetId counts, as only it is indexed; of any other
-property each instance does.
+globe. A geometry is near within a distance if any point of it is, and it is near beyond a distance if none is within
+it. Where a geo-property has several instances, one that matches is enough.
 """
 
 import json
@@ -128,9 +127,7 @@ _WITHIN_A_POINT = (Relation.WITHIN, "Point")
 def matches(query: GeoQuery, entity: Entity) -> bool:
     """Whether a geometry of the entity stands in the relationship (clauses 4.10 and 5.7.2.4)."""
     for instance in entity["attributes"].get(query.attribute, ()):
-        if instance["type"] != "GeoProperty" or (query.attribute == LOCATION and "datasetId" in instance):
-            continue
-        if _holds(query, instance["value"]):
+        if instance["type"] == "GeoProperty" and _holds(query, instance["value"]):
             return True
     return False
 

@@ -7,34 +7,37 @@ r"""The grammar of q (clause 4.9), and its reading into the tree of `tree.py`.
                 | ("<" | "<=" | ">" | ">=") ordered
                 | ("~=" | "!~=") pattern
     attribute   = name *("." name) ["[" ("*" | member *("." member)) "]"]
-                | name *("." name) "{" linked "}"               a linked entity: not implemented yet
+                | name *("." name) "{" [name *("," name) ":"] attribute "}"
     ordered     = number | string | dateTime | date | time
     value       = ordered | "true" | "false" | word
 
 Names begin with a letter and go on with letters, digits, "_", "-"; a prefix and ":" may stand before, and an IRI with
-"://" is a name as a whole. A member may be quoted as JSON text. Numbers and strings are JSON. A word is an unquoted
-URI, or the short name of a vocabulary term; it ends before ";", "|", ",", "(" and ")": a URI that holds one of these
-must be quoted. A pattern is quoted, with `\"` for a quotation mark in it and all else as it is, or it stands unquoted
-up to ";", "|" or ")".
+"://" is a name as a whole. In braces stands an attribute of the entities that a Relationship leads to, after the types
+that these may have: a name has no prefix there, as the ":" ends the types. A member may be quoted as JSON text. Numbers
+and strings are JSON. A word is an unquoted URI, or the short name of a vocabulary term; it ends before ";", "|", ",",
+"(" and ")": a URI that holds one of these must be quoted. A pattern is quoted, with `\"` for a quotation mark in it and
+all else as it is, or it stands unquoted up to ";", "|" or ")".
 
 More lenient than the clause: "!" for absence, nested parentheses, spaces between parts, quoted members, "-" in names.
 """
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 from lark import Lark, Token, Transformer
 from lark.exceptions import UnexpectedCharacters, UnexpectedInput, UnexpectedToken, VisitError
 
-from broker.ngsild.errors import BadRequestData, NotYetImplemented, TooComplexQuery
+from broker.ngsild.errors import BadRequestData, TooComplexQuery
 from broker.ngsild.query.patterns import Pattern, parse_pattern
 from broker.ngsild.query.temporals import SHAPES, Temporal, TemporalKind, read_temporal
 from broker.ngsild.query.tree import (
     And,
     Comparison,
     Exists,
+    Linked,
     Literal,
     Match,
     Node,
@@ -43,12 +46,14 @@ from broker.ngsild.query.tree import (
     Path,
     Range,
     Values,
+    invalid_q,
 )
 
 MAX_TEXT = 8192
 MAX_DEPTH = 50
 MAX_TERMS = 200
 MAX_PATH = 20
+MAX_LINKS = 10
 
 _END_OF_VALUE = r"(?=\.\.|[\s;|,)]|\Z)"
 _DATE_TIME, _DATE, _TIME = (
@@ -68,11 +73,15 @@ disjunction: conjunction ("|" conjunction)+
      | attribute ORDER _ordered -> order
      | attribute MATCH pattern -> match
 
-attribute: names | names "[" members "]" | names "{{" linked "}}" ("." NAME)* -> into_linked
+attribute: names | names "[" members "]" | names "{{" _linked "}}" -> into_linked
 names: NAME ("." NAME)*
 members: ANY | _member ("." _member)*
 _member: MEMBER | STRING
-linked: NAME (("." | ",") NAME)* ["[" members "]" | "{{" linked "}}"]
+_linked: types ":" linked | linked
+types: LINKED_NAME ("," LINKED_NAME)*
+linked: linked_names | linked_names "[" members "]" -> attribute
+      | linked_names "{{" _linked "}}" -> into_linked
+linked_names: LINKED_NAME ("." LINKED_NAME)* -> names
 
 values: _value ("," _value)*
 range: _ordered ".." _ordered
@@ -84,6 +93,7 @@ EQUALITY: "==" | "!="
 ORDER: ">=" | "<=" | ">" | "<"
 MATCH: "~=" | "!~="
 NAME.2: /[^\W\d_][\w\-]*:\/\/[^\s\[\]{{}}()<>=!~;|,"]+|[^\W\d_][\w\-]*(?::[^\W\d_][\w\-]*)?/
+LINKED_NAME.2: /[^\W\d_][\w\-]*:\/\/[^\s\[\]{{}}()<>=!~;|,"]+|[^\W\d_][\w\-]*/
 ANY.2: "*"
 MEMBER: /[^\s.\[\]{{}}()<>=!~;|,"*]+/
 STRING: /"(?:[^"\\]|\\.)*"/s
@@ -102,6 +112,7 @@ UNQUOTED_PATTERN: /(?:\\.|\[(?:\\.|[^\]\\])+\]|\((?:\\.|[^()\\"])*\)|[^\s;|()\["
 _AN_OPERATOR = "an operator (==, !=, <, <=, >, >=, ~=, !~=)"
 _EXPECTED = {
     "NAME": "the name of an attribute",
+    "LINKED_NAME": "the name of an attribute or type",
     "MEMBER": "the name of a member",
     "ANY": '"*"',
     "STRING": "a quoted string",
@@ -120,6 +131,7 @@ _EXPECTED = {
     "VBAR": '"|"',
     "SEMICOLON": '";"',
     "COMMA": '","',
+    "COLON": '":"',
     "LPAR": '"("',
     "RPAR": '")"',
     "LSQB": '"["',
@@ -137,8 +149,7 @@ _EXPECTED = {
 def parse_q(text: str) -> Node:
     """The tree of a query in decoded form, with names as written.
 
-    Raises BadRequestData, with the place, what was found and what was expected; TooComplexQuery past the bounds above;
-    NotYetImplemented for paths into linked entities.
+    Raises BadRequestData, with the place, what was found and what was expected; TooComplexQuery past the bounds above.
     """
     if len(text) > MAX_TEXT:
         raise TooComplexQuery(f"q has {len(text)} characters: expected at most {MAX_TEXT}. Split the query.")
@@ -167,7 +178,21 @@ def _syntax_error(text: str, error: UnexpectedInput) -> BadRequestData:
 
 
 def _error_at(position: int | None, what: str) -> BadRequestData:
-    return BadRequestData(f"q is invalid at character {(position or 0) + 1}: {what}.")
+    return invalid_q(position or 0, what)
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """What a term is about: a path, behind the Relationships (with types) that lead to the entity that has it."""
+
+    path: Path
+    links: tuple[tuple[Path, tuple[str, ...]], ...] = ()
+
+    def term(self, node: Node, *, negated: bool = False) -> Node:
+        """The term that `node` is for the entity with the path; `negated` if no linked entity may meet it."""
+        for depth, (path, types) in reversed(list(enumerate(self.links))):
+            node = Linked(path, types, node, negated and depth == 0)
+        return node
 
 
 class _TreeBuilder(Transformer[Token, Any]):
@@ -182,36 +207,46 @@ class _TreeBuilder(Transformer[Token, Any]):
     def conjunction(self, terms: list[Node]) -> Node:
         return _bounded(And(_flattened(And, terms)))
 
-    def existence(self, found: list[Path]) -> Node:
-        return Exists(found[0])
+    def existence(self, found: list[_Target]) -> Node:
+        return found[0].term(Exists(found[0].path))
 
-    def absence(self, found: list[Path]) -> Node:
-        return Exists(found[0], negated=True)
+    def absence(self, found: list[_Target]) -> Node:
+        target = found[0]
+        return target.term(Exists(target.path, negated=not target.links), negated=True)
 
     def comparison(self, found: list[Any]) -> Node:
-        path, operator, operand = found
-        return Comparison(path, Operator(operator), operand)
+        target: _Target
+        target, operator, operand = found
+        return target.term(Comparison(target.path, Operator(operator), operand))
 
     def order(self, found: list[Any]) -> Node:
-        path, operator, literal = found
-        return Comparison(path, Operator(operator), Values((_literal(literal),)))
+        target: _Target
+        target, operator, literal = found
+        return target.term(Comparison(target.path, Operator(operator), Values((_literal(literal),))))
 
     def match(self, found: list[Any]) -> Node:
-        path, operator, pattern = found
-        return Match(path, pattern, negated=operator == "!~=")
+        target: _Target
+        target, operator, pattern = found
+        return target.term(Match(target.path, pattern, negated=operator == "!~="))
 
-    def attribute(self, found: list[tuple[str, ...]]) -> Path:
-        names, *inside = found
-        return Path(names, inside=inside[0] if inside else ())
+    def attribute(self, found: list[Any]) -> _Target:
+        path, *inside = found
+        return _Target(replace(path, inside=inside[0]) if inside else path)
 
-    def into_linked(self, found: list[Any]) -> Path:
-        raise NotYetImplemented(
-            f"q follows the Relationship {'.'.join(found[0])!r} into linked entities with braces: this version of Vela "
-            "cannot do so. Query the linked entities by themselves, then compare the Relationship with their ids."
-        )
+    linked = attribute
 
-    def names(self, found: list[Token]) -> tuple[str, ...]:
-        return _bounded_path(tuple(map(str, found)), found[0])
+    def into_linked(self, found: list[Any]) -> _Target:
+        path, *types, target = found
+        links = ((path, types[0] if types else ()), *target.links)
+        if len(links) > MAX_LINKS:
+            raise _error_at(path.at, f"the path leads through {len(links)} entities, expected at most {MAX_LINKS}")
+        return _Target(target.path, links)
+
+    def types(self, found: list[Token]) -> tuple[str, ...]:
+        return tuple(map(str, found))
+
+    def names(self, found: list[Token]) -> Path:
+        return Path(_bounded_path(tuple(map(str, found)), found[0]), at=found[0].start_pos or 0)
 
     def members(self, found: list[Token]) -> tuple[str, ...]:
         return _bounded_path(tuple(_text(one) if one.type == "STRING" else str(one) for one in found), found[0])
@@ -289,6 +324,8 @@ def _count(node: Node) -> int:
     """The terms of a query, and of each list the values."""
     if isinstance(node, And | Or):
         return sum(_count(term) for term in node.terms)
+    if isinstance(node, Linked):
+        return _count(node.term)
     return len(node.operand.values) if isinstance(node, Comparison) and isinstance(node.operand, Values) else 1
 
 

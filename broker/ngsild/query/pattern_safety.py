@@ -1,7 +1,7 @@
-r"""Patterns for MongoDB: written so that PCRE matches them in time linear in the text, or refused.
+r"""Patterns for MongoDB: written so that PCRE matches them in time linear in the text, or not at all.
 
 MongoDB matches by backtracking and cannot be interrupted within one text: neither maxTimeMS nor killOp ends a match of
-`a*a*b` against 20,000 times "a", which takes half an hour of a core. So a pattern must have one of the shapes below.
+`a*a*b` against 20,000 times "a", which takes half an hour of a core. So it gets patterns of the shapes below only.
 
 What is searched need not be maximal. So at an end where the text goes on in any way, a repetition is as good as its
 least number: `a+b.*` finds what `ab` finds. The rest is cut at its gaps (`.*`) into segments.
@@ -23,7 +23,6 @@ What is written here comes near that only in texts of more than 100,000 characte
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from broker.ngsild.errors import TooComplexQuery
 from broker.ngsild.query.pattern_tree import (
     END,
     EVERYTHING,
@@ -72,20 +71,17 @@ class _Measure:
 _NOTHING = _Measure(0, 0, 1, (), ())
 
 
-def write_for_pcre(tree: Alternatives, source: str) -> str:
-    """The pattern as MongoDB can run it. Raises TooComplexQuery, with what to do, for one of any other shape."""
+def write_for_pcre(tree: Alternatives) -> str | None:
+    """The pattern as MongoDB can run it; None if it has none of the shapes for which that is safe."""
     try:
         written = [_write_alternative(list(sequence.items)) for sequence in tree.sequences]
-    except _UnsafeError as error:
-        raise TooComplexQuery(
-            f"The pattern {source!r} cannot be run in a time that is bounded: {error}. Use a simpler pattern, "
-            "several terms joined by ; or |, or the operators == and >= … <."
-        ) from None
+    except _UnsafeError:
+        return None
     return written[0] if len(written) == 1 else f"(?:{'|'.join(written)})"
 
 
 class _UnsafeError(Exception):
-    """Why a pattern cannot be written."""
+    """The pattern has none of the shapes."""
 
 
 def _write_alternative(items: list[Item]) -> str:
@@ -113,13 +109,13 @@ def _write_gapped(segments: list[list[Item]], *, at_start: bool, at_end: bool) -
     if at_start:
         _check_segment(first, floating=False)
         if _measure_all(first).ways > 1:
-            raise _UnsafeError('what stands before ".*" can match in several ways')
+            raise _UnsafeError
         written += _write(first)
     else:
         others.insert(0, first)
     for segment in others:
         if not _measure_all(segment).fixed or any(_is_unlimited(item) for item in segment):
-            raise _UnsafeError('what stands before or between ".*" has no fixed length')
+            raise _UnsafeError
         _check_segment(segment, floating=True)
         written += _write_search(segment)
     _check_segment(last, floating=True)
@@ -150,7 +146,7 @@ def _cut(items: Sequence[Item]) -> list[list[Item]]:
     segments: list[list[Item]] = [[]]
     for item in items:
         if isinstance(item, Anchor):
-            raise _UnsafeError('"^" or "$" stands inside the pattern')
+            raise _UnsafeError
         if isinstance(item, Repeat) and item.item == EVERYTHING and item.high is None:
             if len(segments) == 1 or segments[-1]:
                 segments.append([])
@@ -181,20 +177,17 @@ def _check_segment(segment: Sequence[Item], *, floating: bool) -> None:
     """_UnsafeError unless the segment takes bounded time from each place; `floating` if it may begin anywhere."""
     measure = _measure_all(segment)
     if (measure.high or 1) * measure.ways > (_WORK if floating else _WORK_AT_START):
-        raise _UnsafeError("it has too many ways to match, or is too long")
+        raise _UnsafeError
     for index, item in enumerate(segment):
         if not isinstance(item, Repeat) or item.high is not None:
             continue
         repeated = _measure(item.item)
         if repeated.ways > 1 or not repeated.low:
-            raise _UnsafeError("a group is repeated without a limit that can match in several ways")
+            raise _UnsafeError
         if _may_follow(repeated.first, segment[index + 1 :]):
-            raise _UnsafeError(f"what follows the unlimited repetition {write(item)!r} can begin with what is repeated")
+            raise _UnsafeError
         if floating and not any(_separates(before, repeated.all) for before in segment[:index]):
-            raise _UnsafeError(
-                f"nothing before the unlimited repetition {write(item)!r} differs from what is repeated; "
-                'begin the pattern with "^", if that is meant'
-            )
+            raise _UnsafeError
 
 
 def _may_follow(first: Ranges, following: Sequence[Item]) -> bool:
@@ -233,9 +226,9 @@ def _measure(item: Item) -> _Measure:
 def _measure_inner(sequence: Sequenced) -> _Measure:
     for item in sequence.items:
         if _is_unlimited(item):
-            raise _UnsafeError("an unlimited repetition stands inside a group with alternatives or a repeated group")
+            raise _UnsafeError
         if isinstance(item, Anchor):
-            raise _UnsafeError('"^" or "$" stands inside a group')
+            raise _UnsafeError
     return _measure_all(sequence.items)
 
 

@@ -86,6 +86,19 @@ def overlap(one: Ranges, other: Ranges) -> bool:
     return any(low <= last and first <= high for low, high in one for first, last in other)
 
 
+def weight(node: Alternatives | Sequenced | Item) -> int:
+    """How many characters a pattern is made of, each counted as often as it is repeated at most."""
+    match node:
+        case Sequenced():
+            return sum(weight(item) for item in node.items)
+        case Alternatives():
+            return sum(weight(sequence) for sequence in node.sequences)
+        case Repeat():
+            return weight(node.item) * max(1, node.low, node.high or 0)
+        case _:
+            return 1
+
+
 def write(node: Alternatives | Sequenced | Item) -> str:
     """The pattern in a syntax that RE2 and PCRE read in the same way."""
     match node:

@@ -2,8 +2,9 @@ r"""Patterns of q and idPattern: regular expressions that can stall neither the 
 
 A pattern is read into a small tree of our own, and written anew twice: for RE2, which the predicate uses and which
 takes linear time, and for MongoDB, whose PCRE backtracks and cannot be interrupted by any time limit while it works on
-a text (`pattern_safety` writes that one, or refuses). The two agree because all that engines see differently is spelled
-out: each character class becomes explicit ranges, "$" becomes the end of the text.
+a text. `pattern_safety` writes that one, for patterns of a shape that keeps PCRE linear, too; any other is left to RE2
+(docs/adr/0007). The two agree because all that engines see differently is spelled out: each character class becomes
+explicit ranges, "$" becomes the end of the text.
 
     pattern      = ["(?i)"] alternatives
     alternatives = sequence *("|" sequence)
@@ -22,7 +23,7 @@ from functools import lru_cache
 
 import re2
 
-from broker.ngsild.errors import BadRequestData
+from broker.ngsild.errors import BadRequestData, TooComplexQuery
 from broker.ngsild.query.pattern_safety import write_for_pcre
 from broker.ngsild.query.pattern_tree import (
     END,
@@ -36,12 +37,21 @@ from broker.ngsild.query.pattern_tree import (
     Sequenced,
     complement,
     ranges_of,
+    weight,
     write,
 )
 
 MAX_LENGTH = 512
 MAX_DEPTH = 10
 MAX_REPETITIONS = 256
+MAX_WEIGHT = 1024
+"""How many characters a pattern may be made of, each counted as often as it is repeated. RE2 takes microseconds for a
+character of a text then, up to some fifty; without a limit repetitions of repetitions could make it seconds."""
+
+MAX_WORK = 1 << 25
+"""Characters of a text times instructions of RE2's program, for one search: it takes 20 ns for each at worst, and
+cannot be interrupted. Patterns of every day have ten to thirty instructions: they may search a megabyte, which takes
+milliseconds."""
 
 _CLASSES = {
     "d": ranges_of("09"),
@@ -69,23 +79,37 @@ _HEX = re.compile(r"x(?:([0-9A-Fa-f]{2})|\{([0-9A-Fa-f]{1,6})\})")
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """A pattern: as written, for RE2, and for MongoDB's PCRE."""
+    """A pattern: as written, for RE2, and for MongoDB's PCRE, or None there if PCRE could be stalled by it.
+
+    `size` is the number of instructions of RE2's program.
+    """
 
     source: str
     re2: str
-    pcre: str
+    pcre: str | None
+    size: int
 
     def matcher(self) -> Callable[[str], object]:
         """A function that gives something other than None for a text that holds a match.
 
-        It takes linear time, less than a microsecond for a short text.
+        It takes linear time, a microsecond or two for a short text. It raises TooComplexQuery past MAX_WORK.
         """
         options = re2.Options()
         options.log_errors = False
         engine = re2.Set.SearchSet(options)
         engine.Add(self.re2)
         engine.Compile()
-        search: Callable[[str], object] = engine.Match
+        match, longest = engine.Match, MAX_WORK // self.size
+
+        def search(text: str) -> object:
+            if len(text) > longest:
+                raise TooComplexQuery(
+                    f"The pattern {self.source!r} takes too long to compare with a text of {len(text)} characters: at "
+                    f"most {longest} are compared with one like it. Use a simpler pattern, without large repetitions, "
+                    "or select fewer entities by a type, an id or another term before it."
+                )
+            return match(text)
+
         return search
 
 
@@ -93,23 +117,26 @@ class Pattern:
 def parse_pattern(text: str) -> Pattern:
     """The pattern that `text` writes.
 
-    Raises BadRequestData for a text that is no pattern, and TooComplexQuery for one that no engine but RE2 could run in
-    linear time.
+    Raises BadRequestData for a text that is no pattern, and TooComplexQuery for one past MAX_WEIGHT.
     """
     if len(text) > MAX_LENGTH:
         raise BadRequestData(f"The pattern has {len(text)} characters: expected at most {MAX_LENGTH}.")
     if any("\ud800" <= character <= "\udfff" for character in text):
         raise BadRequestData(f"The pattern {text!r} holds half of a surrogate pair: expected Unicode characters.")
     tree = _Reader(text).read()
-    pcre = write_for_pcre(tree, text)
+    if weight(tree) > MAX_WEIGHT:
+        raise TooComplexQuery(
+            f"The pattern {text!r} is made of more than {MAX_WEIGHT} characters, with what it repeats. Use a simpler "
+            "pattern, or several terms joined by ; or |."
+        )
     written = write(tree)
     options = re2.Options()
     options.log_errors = False
     try:
-        re2.compile(written, options)
+        size = re2.compile(written, options).programsize
     except re2.error as error:
         raise BadRequestData(f"The pattern {text!r} cannot be used: {error}.") from error
-    return Pattern(text, written, pcre)
+    return Pattern(text, written, write_for_pcre(tree), size)
 
 
 class _Reader:

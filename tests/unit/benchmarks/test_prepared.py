@@ -60,6 +60,14 @@ def test_every_creation_creates_another_entity() -> None:
     assert orjson.loads(request(create, 3)[1])["id"] == POPULATION.new_entity_id(SEQUENCE)
 
 
+def test_pages_are_asked_for_in_turn() -> None:
+    paged = next(scenario for scenario in SCENARIOS if scenario.operation.pages)
+    pages = ["/ngsi-ld/v1/entities?limit=20", "/ngsi-ld/v1/entities?limit=20&cursor=1.a_b"]
+    requests = [b"".join(parts) for parts in prepare(paged.operation, POPULATION, "127.0.0.1:1026", pages)]
+    assert [text.split()[1].decode() for text in requests] == pages
+    assert all(text.startswith(b"GET ") and text.endswith(b"\r\n\r\n") for text in requests)
+
+
 def test_a_batch_larger_than_the_population_is_refused() -> None:
     batch = next(scenario for scenario in SCENARIOS if scenario.operation.body == "entities")
     with pytest.raises(ValueError, match="larger than population"):

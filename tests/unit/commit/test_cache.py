@@ -1,8 +1,11 @@
 """The committer's cache of entities."""
 
+import subprocess
+import sys
 from typing import Any
 
 import orjson
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -103,6 +106,32 @@ def test_the_size_stays_within_the_bound_whatever_happens(steps: list[tuple[str,
     texts = [orjson.dumps(last[name]) for name in last if cache.get("", name) is not None]
     assert len(cache) == len(texts)
     assert sum(map(len, texts)) <= 6_000
+
+
+FILLED = """
+import resource
+from broker.commit.cache import EntityCache
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * resource.getpagesize()
+
+cache = EntityCache(32 << 20)
+before = resident()
+for number in range(100_000):
+    name = f"urn:e:{number}"
+    cache.put("", name, {"_id": name, "attributes": {"a": "x" * 600}, "version": 1 << 50})
+print(len(cache), resident() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the resident memory is read from /proc")
+def test_a_full_cache_takes_about_the_memory_that_it_may() -> None:
+    # In a process of its own, whose memory is nobody else's.
+    printed = subprocess.run([sys.executable, "-c", FILLED], check=True, capture_output=True, text=True).stdout
+    kept, grown = map(int, printed.split())
+    assert 20_000 < kept < 100_000
+    assert 16 << 20 < grown < 40 << 20
 
 
 @given(entities())

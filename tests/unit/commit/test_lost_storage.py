@@ -10,6 +10,7 @@ from bson import ObjectId
 from broker.commit import committer as committers
 from broker.commit import group
 from broker.commit.cache import EntityCache
+from broker.commit.census import Census
 from broker.commit.committer import Committer, Limits
 from broker.commit.evidence import Attempt, landed
 from broker.commit.group import GroupServices, OutcomeUnknown
@@ -19,6 +20,7 @@ from broker.ngsild.model import Entity
 from broker.notify.owed import Owed
 from broker.storage.client import Election
 from broker.storage.entities import WriteReport, Writes
+from tests.unit.commit.memory_census import MemoryCensus
 from tests.unit.notify.samples import owed, until
 
 ME = "me"
@@ -115,6 +117,7 @@ async def committer(
         notifier=subscribed,
         outbox=storage,
         metrics=subscribed,
+        census=Census(MemoryCensus(), ME),
         process=ME,
     )
     yield (made := Committer(services, Limits(group_max=1, groups_in_flight=1)))

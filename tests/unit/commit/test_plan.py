@@ -8,21 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from broker.commit.plan import add_statement
+from broker.ngsild.attribute_mutations import DeleteAttribute, PartialUpdate
 from broker.ngsild.errors import NgsiLdError
+from broker.ngsild.expiry import MARK, marked
 from broker.ngsild.fragments import read_attribute_fragment, read_entity, read_fragment
 from broker.ngsild.model import LOCATION, NGSI_LD_BASE, Entity
-from broker.ngsild.mutations import (
-    CreateEntity,
-    DeleteAttribute,
-    DeleteEntity,
-    Mutation,
-    PartialUpdate,
-    UpdateAttributes,
-    UpsertEntity,
-)
-from broker.storage.entities import WRITERS_KEPT, Writes, as_document, as_entity
-from tests.unit.ngsild.samples import EARLIER, ID, NOW, NULL, POINT, core, entity, fragment, key
-from tests.unit.ngsild.strategies import INTEGERS, NAMES, SCOPES, TYPES, attributes, entities, geometries, instances
+from broker.ngsild.mutations import CreateEntity, DeleteEntity, Mutation, UpdateAttributes, UpsertEntity
+from broker.storage.documents import as_document, as_entity
+from broker.storage.entities import WRITERS_KEPT, Writes
+from tests.unit.ngsild.samples import EARLIER, ID, LATER, NOW, NULL, POINT, core, entity, fragment, key
+from tests.unit.ngsild.strategies import NAMES, SCOPES, TYPES, attributes, entities, geometries, instances
 
 PROCESS = "p1"
 LOCATION_NAME = "location"
@@ -69,8 +64,13 @@ def required_version(statement: dict[str, Any]) -> int:
 
 
 def state_of(one: Entity) -> dict[str, Any]:
-    state: dict[str, Any] = as_document(one)["state"][0]
+    state: dict[str, Any] = as_document({"version": 1, **one})["state"][0]
     return state
+
+
+def as_property(geometry: dict[str, Any]) -> dict[str, Any]:
+    """A place that is no GeoProperty: the index has no copy of it."""
+    return {"type": "Property", "value": geometry}
 
 
 FRAGMENTS = st.tuples(
@@ -81,7 +81,7 @@ FRAGMENTS = st.tuples(
             "type": TYPES,
             "scope": st.one_of(SCOPES, st.just(NULL)),
             "expiresAt": st.sampled_from(["2090-01-01T00:00:00Z", NULL]),
-            LOCATION_NAME: st.one_of(geometries(), INTEGERS, st.just(NULL)),
+            LOCATION_NAME: st.one_of(geometries(), geometries().map(as_property), st.just(NULL)),
         },
     ),
 ).map(lambda parts: {**parts[0], **parts[1]})
@@ -150,10 +150,16 @@ def test_the_location_is_copied_for_the_index() -> None:
     assert WHERE_VERSION_MATCHES + "location" in planned(stored(after), gone)[0].updates[0]["u"]["$unset"]
 
 
-def test_only_the_default_instance_that_is_a_geo_property_is_copied() -> None:
+def test_the_instances_of_the_location_that_are_geo_properties_are_copied_together() -> None:
     assert LOCATION.endswith("location")
+    other = {"type": "Point", "coordinates": [9, 41]}
+    night = {"value": other, "datasetId": "urn:d:1"}
     assert "location" not in state_of(entity(location={"type": "Property", "value": POINT}))
-    assert "location" not in state_of(entity(location={"value": POINT, "datasetId": "urn:d:1"}))
+    assert state_of(entity(location=night))["location"] == other
+    assert state_of(entity(location=[{"value": POINT}, night]))["location"] == {
+        "type": "GeometryCollection",
+        "geometries": [POINT, other],
+    }
     assert "location" not in state_of(entity(observationSpace=POINT))
     assert state_of(entity({NGSI_LD_BASE + "location": POINT}))["location"] == POINT
 
@@ -192,7 +198,38 @@ def test_an_entity_created_in_place_of_an_expired_one_replaces_its_document() ->
 def test_an_expiry_becomes_a_date_for_the_index() -> None:
     before = stored(entity(a=1))
     after, _ = UpdateAttributes(ID, fragment({"expiresAt": "2090-01-01T00:00:00Z"}))(before, NOW)
-    assert planned(before, after)[0].updates[0]["u"]["state"][0]["expires"].year == 2090
+    assert planned(before, after)[0].updates[0]["u"]["state"][0]["expires"] == "2090-01-01T00:00:00.000000Z"
+
+
+def test_an_update_beside_an_expiry_writes_only_what_changed() -> None:
+    before = marked(None, stored(entity(a=1, b={"value": 1, "expiresAt": LATER}, expiresAt=LATER)))
+    after, _ = UpdateAttributes(ID, fragment({"a": 5}))(before, NOW)
+    writes, _ = planned(before, marked(before, after))
+    assert set(writes.updates[0]["u"]["$set"]) == {
+        WHERE_VERSION_MATCHES + name
+        for name in (f"attributes.{key('a')}", "modifiedAt", "version", f"writers.{PROCESS}")
+    }
+
+
+def test_the_mark_of_attributes_that_expire_is_written_and_taken_away() -> None:
+    before = stored(entity(a=1))
+    after, _ = UpdateAttributes(ID, fragment({"a": {"value": 2, "expiresAt": LATER}}))(before, NOW)
+    writes, new = planned(before, marked(before, after))
+    assert writes.updates[0]["u"]["$set"][f"{WHERE_VERSION_MATCHES}{MARK}"] == LATER
+    assert new is not None
+    durable, _ = UpdateAttributes(ID, fragment({"a": 3}))(new, NOW)
+    writes, _ = planned(new, marked(new, durable))
+    assert set(writes.updates[0]["u"]["$unset"]) == {f"{WHERE_VERSION_MATCHES}{MARK}"}
+
+
+def test_writes_know_whether_something_expires() -> None:
+    assert not planned(None, entity(a=1))[0].transient
+    assert not planned(stored(entity(a=1, expiresAt=LATER)), None)[0].transient
+    assert planned(None, entity(a=1, expiresAt=LATER))[0].transient
+    assert planned(None, marked(None, entity(a={"value": 1, "expiresAt": LATER})))[0].transient
+    before = stored(entity(a=1))
+    after, _ = UpdateAttributes(ID, fragment({"expiresAt": LATER}))(before, NOW)
+    assert planned(before, after)[0].transient
 
 
 class TestWriters:

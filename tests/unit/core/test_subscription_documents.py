@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from broker.core.subscription_documents import merged, read_changes, read_subscription, render_subscription, status
-from broker.ngsild.errors import BadRequestData, NgsiLdError, NotYetImplemented
+from broker.ngsild.errors import BadRequestData, NgsiLdError
 
 NOW = "2026-01-31T12:00:00.000000Z"
 LATER = "2026-02-01T00:00:00Z"
@@ -71,7 +71,9 @@ def test_everything_that_was_said_is_shown_again() -> None:
             watchedAttributes=["a", "b"],
             notificationTrigger=["entityCreated"],
             q="a==1",
+            csf="region==1",
             expandValues="a",
+            jsonKeys="b",
             geoQ={"georel": "near;maxDistance==1", "geometry": "Point", "coordinates": [1, 2], "geoproperty": "place"},
             scopeQ="/Madrid",
             lang="de",
@@ -80,15 +82,18 @@ def test_everything_that_was_said_is_shown_again() -> None:
             isActive=False,
             throttling=0.5,
             localOnly=True,
-            splitEntities=False,
+            splitEntities=True,
+            ngsildConformance="1.6",
             jsonldContext="http://example.org/context.jsonld",
         ),
         "notification": {
-            "pick": ["id", "a"],
-            "omit": ["b"],
-            "format": "keyValues",
+            "pick": ["id", "a{b,c{type}}"],
+            "omit": ["b", "a{d}"],
+            "format": "concise",
             "sysAttrs": True,
-            "showChanges": False,
+            "showChanges": True,
+            "join": "inline",
+            "joinLevel": 2,
             "endpoint": {
                 **ENDPOINT,
                 "accept": "application/ld+json",
@@ -205,6 +210,17 @@ def test_the_default_triggers_are_shown() -> None:
         (endpoint(receiverInfo=[{"key": "k", "value": "a\r\nb"}]), "/notification/endpoint/receiverInfo/0/value"),
         (endpoint(notifierInfo=[{"key": "K", "value": {}}]), "/notification/endpoint/notifierInfo/0"),
         (endpoint(colour="red"), "/notification/endpoint/colour"),
+        (body(csf="(("), "/csf"),
+        (body(temporalQ={"timerel": "before"}), "/temporalQ"),
+        (body(ngsildConformance="latest"), "/ngsildConformance"),
+        (body(expandValues="a,,b"), "/expandValues"),
+        (body(jsonKeys=","), "/jsonKeys"),
+        (body(splitEntities="yes"), "/splitEntities"),
+        (notification(pick=["a{b}"]), "/notification/pick/0"),
+        (notification(pick=["id", "a{b{c}}"], join="flat"), "/notification/pick/1"),
+        (notification(omit=["a{"], join="flat"), "/notification/omit/0"),
+        (notification(pick=["a{b}"], omit=["a"], join="flat"), "/notification/omit"),
+        (notification(attributes=["a{b}"], join="flat"), "/notification/attributes/0"),
     ],
 )
 def test_what_is_wrong_is_named_by_its_pointer(document: Any, pointer: str) -> None:
@@ -215,25 +231,67 @@ def test_what_is_wrong_is_named_by_its_pointer(document: Any, pointer: str) -> N
 
 
 @pytest.mark.parametrize(
-    ("document", "pointer"),
+    "document",
     [
-        (body(timeInterval=5), "/timeInterval"),
-        (body(csf="a==1"), "/csf"),
-        (body(temporalQ={"timerel": "before"}), "/temporalQ"),
-        (body(jsonKeys="a"), "/jsonKeys"),
-        (body(ngsildConformance="1.6"), "/ngsildConformance"),
-        (body(splitEntities=True), "/splitEntities"),
-        (notification(showChanges=True), "/notification/showChanges"),
-        (notification(join="flat"), "/notification/join"),
-        (notification(pick=["a{b}"]), "/notification/pick/0"),
-        (endpoint(uri="mqtt://broker.example/topic"), "/notification/endpoint/uri"),
-        (endpoint(accept="application/geo+json"), "/notification/endpoint/accept"),
+        body(csf="a==1;(b|c>2)"),
+        body(timeInterval=0.5),
+        body(ngsildConformance="1.3"),
+        body(splitEntities=True),
+        notification(join="@none"),
+        notification(joinLevel=3),
+        notification(join="flat", pick=["id", "a{b|c}"]),
+        notification(showChanges=True, format="normalized"),
+        notification(showChanges=False, format="simplified"),
+        endpoint(accept="application/geo+json"),
     ],
 )
-def test_what_is_not_built_is_refused_by_name(document: Any, pointer: str) -> None:
-    with pytest.raises(NotYetImplemented) as caught:
-        read(document)
-    assert caught.value.pointer == pointer
+def test_what_the_clauses_allow_is_kept_and_shown(document: dict[str, Any]) -> None:
+    rendered = shown(read(document))
+    if "pick" in document["notification"]:
+        document["notification"]["pick"] = ["id", "a{b,c}"]
+    assert rendered == {**rendered, **document}
+
+
+def test_a_projection_into_linked_entities_is_stored_by_iri() -> None:
+    definition = read(notification(join="flat", joinLevel=2, pick=["a{id,b{c}}", "a{d}", "type"]))
+    b = {"name": "urn:b", "members": ["urn:c"]}
+    assert definition["notification"]["pick"] == [{"name": "urn:a", "members": ["id", b, "urn:d"]}, "type"]
+
+
+@pytest.mark.parametrize("name", ["throttling", "watchedAttributes"])
+def test_what_excludes_a_time_interval_is_refused_even_if_it_comes_later(name: str) -> None:
+    other = {"throttling": 5, "watchedAttributes": ["a"]}
+    with pytest.raises(BadRequestData) as caught:
+        merged(read(body(timeInterval=5)), read_changes({name: other[name]}, CONTEXT, NOW), NOW)
+    assert caught.value.pointer == f"/{name}"
+    swapped = merged(
+        read(body(**{name: other[name]})), read_changes({name: None, "timeInterval": 5}, CONTEXT, NOW), NOW
+    )
+    assert swapped["timeInterval"] == 5
+    assert name not in swapped
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"expiresAt": LATER}, "active"),
+        ({"expiresAt": LATER, "isActive": True}, "active"),
+        ({"expiresAt": LATER, "isActive": False}, "paused"),
+        ({"isActive": True}, "expired"),
+        ({"isActive": False}, "expired"),
+        ({"expiresAt": None}, "paused"),
+    ],
+)
+def test_an_expired_subscription_comes_to_life_by_a_time_to_come(changes: dict[str, Any], expected: str) -> None:
+    expired = {**read(body(isActive=False)), "expiresAt": NOW}
+    assert status(merged(expired, read_changes(changes, CONTEXT, NOW), NOW), NOW) == expected
+
+
+def test_a_paused_subscription_stays_paused_when_its_expiry_is_put_off() -> None:
+    paused = {**read(body(isActive=False)), "expiresAt": LATER}
+    assert (
+        status(merged(paused, read_changes({"expiresAt": "2027-01-01T00:00:00Z"}, CONTEXT, NOW), NOW), NOW) == "paused"
+    )
 
 
 def test_an_update_replaces_members_as_a_whole_and_null_deletes() -> None:
@@ -249,7 +307,7 @@ def test_an_update_replaces_members_as_a_whole_and_null_deletes() -> None:
         CONTEXT,
         NOW,
     )
-    result = merged(definition, changes)
+    result = merged(definition, changes, NOW)
     assert not result.keys() & {"q", "description"}
     assert result["isActive"] is True
     assert result["watchedAttributes"] == ["urn:a"]
@@ -260,7 +318,7 @@ def test_an_update_replaces_members_as_a_whole_and_null_deletes() -> None:
 def test_deleting_the_triggers_brings_back_the_default() -> None:
     definition = read(body(notificationTrigger=["entityDeleted"]))
     changes = read_changes({"notificationTrigger": None}, CONTEXT, NOW)
-    assert merged(definition, changes)["notificationTrigger"] == ["attributeCreated", "attributeUpdated"]
+    assert merged(definition, changes, NOW)["notificationTrigger"] == ["attributeCreated", "attributeUpdated"]
 
 
 @pytest.mark.parametrize(
@@ -278,7 +336,7 @@ def test_deleting_the_triggers_brings_back_the_default() -> None:
 )
 def test_an_update_that_leaves_no_subscription_is_refused(changes: Any, pointer: str) -> None:
     with pytest.raises(NgsiLdError) as caught:
-        merged(read(body()), read_changes(changes, CONTEXT, NOW))
+        merged(read(body()), read_changes(changes, CONTEXT, NOW), NOW)
     assert caught.value.status == 400
     assert caught.value.pointer == pointer
 

@@ -7,7 +7,7 @@ import pytest
 from broker.jsonld.contexts import Contexts
 from broker.jsonld.folder import ContextFolders
 from broker.ngsild.errors import LdContextNotAvailable
-from broker.settings import SettingsError
+from broker.setting import SettingsError
 
 
 class NoNetwork:

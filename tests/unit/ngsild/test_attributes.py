@@ -6,10 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.ngsild.attribute_values import LANG_STRING
 from broker.ngsild.attributes import Nulls, is_deletion, read_attributes, read_instance
 from broker.ngsild.errors import BadRequestData
 from broker.ngsild.measurements import read_measurement
 from broker.ngsild.model import NGSI_LD_BASE, VALUE_MEMBERS
+from broker.ngsild.names import PROOF_KEY
 from tests.unit.ngsild.samples import (
     DATASET,
     NULL,
@@ -162,12 +164,12 @@ def test_sub_attributes_may_have_several_instances() -> None:
 
 def test_instances_are_told_apart_by_their_dataset() -> None:
     stored = attribute(
-        [{"value": 1}, {"type": "Property", "value": 2, "datasetId": DATASET}, {"json": 3, "datasetId": OTHER_DATASET}]
+        [{"value": 1}, {"type": "Property", "value": 2, "datasetId": DATASET}, {"json": [], "datasetId": OTHER_DATASET}]
     )
     assert stored == [
         {"type": "Property", "value": 1},
         {"type": "Property", "value": 2, "datasetId": DATASET},
-        {"type": "JsonProperty", "json": 3, "datasetId": OTHER_DATASET},
+        {"type": "JsonProperty", "json": [], "datasetId": OTHER_DATASET},
     ]
 
 
@@ -231,14 +233,26 @@ def test_an_attribute_of_the_same_iri_twice_is_refused() -> None:
         ({"value": 1, "datasetId": ["urn:a:b"]}, "/a/datasetId", "is not a URI"),
         ({"value": 1, "valueType": []}, "/a/valueType", "is not a text"),
         ({"object": "urn:a:b", "objectType": []}, "/a/objectType", "is not a text"),
+        ({"type": "JsonProperty", "json": 5}, "/a/json", "an object or an array of objects"),
+        ({"json": "text"}, "/a/json", "an object or an array of objects"),
+        ({"type": "JsonProperty", "json": None}, "/a/json", "an object or an array of objects"),
+        ({"json": [{"a": 1}, 5]}, "/a/json", "an object or an array of objects"),
+        ({"languageMap": {"en": "x"}, "valueType": "xsd:string"}, "/a/valueType", "is langString"),
+        ({"vocab": "@list"}, "/a/vocab", "keywords"),
+        ({"object": "urn:a:b", "objectType": "9Lives"}, "/a/objectType", "holds '9'"),
+        ({"value": 1, "9lives": 2}, "/a/9lives", "holds '9'"),
+        ({"value": 1, "a b": 2}, "/a/a b", "holds ' '"),
         ({"value": 1, "objectType": "X"}, "/a/objectType", "cannot have the member"),
         ({"object": "urn:a:b", "valueType": "X"}, "/a/valueType", "cannot have the member"),
         ({"value": 1, "id": "urn:a:b"}, "/a/id", "cannot have the member"),
         ({"value": 1, "entity": {}}, "/a/entity", "cannot have the member"),
         ({"object": "urn:a:b", "entityList": []}, "/a/entityList", "cannot have the member"),
         ({"value": 1, "previousObject": "urn:a:b"}, "/a/previousObject", "cannot have the member"),
+        ({"value": 1, "previousJson": {}}, "/a/previousJson", "cannot have the member"),
+        ({"value": 1, "entityIdSealed": "urn:a:b"}, "/a/entityIdSealed", "cannot have the member"),
+        ({"object": "urn:a:b", "entityTypeSealed": "X"}, "/a/entityTypeSealed", "cannot have the member"),
         ({"value": 1, "@context": {}}, "/a/@context", "cannot have the member"),
-        ({"value": 1, "b/c~d": None}, "/a/b~1c~0d", "null is no value"),
+        ({"value": 1, "x:b/c~d": None}, "/a/x:b~1c~0d", "null is no value"),
         ({"value": 1, "sub": {"value": 2, "deep": {"object": 5}}}, "/a/sub/deep/object", "is not a URI"),
         ([{"value": 1}, {"value": None}], "/a/1/value", "null is no value"),
         ([{"value": 1}, {"value": 2}], "/a/1", "have no datasetId"),
@@ -253,12 +267,88 @@ def test_what_is_no_attribute_is_refused_at_its_place(raw: Any, pointer: str, te
     assert_refused(raw, pointer, text)
 
 
+@pytest.mark.parametrize("value_type", ["langString", LANG_STRING])
+def test_the_value_type_of_a_language_property_is_lang_string(value_type: str) -> None:
+    assert instance(normalized("LanguageProperty", valueType=value_type))["valueType"] == LANG_STRING
+
+
+PLACES = ["location", "observationSpace", "operationSpace", NGSI_LD_BASE + "location"]
+
+
+@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize(
+    ("raw", "at"),
+    [
+        ({"type": "Property", "value": 7}, "/value"),
+        ({"value": {"type": "Thing"}}, "/value"),
+        ("Berlin", ""),
+        ({"object": "urn:a:b"}, "/object"),
+        ({"json": POINT}, "/json"),
+        ([{"value": POINT}, {"value": 7, "datasetId": DATASET}], "/1/value"),
+        ({"dataset": {DATASET: 7}}, f"/dataset/{DATASET}"),
+    ],
+)
+def test_the_places_of_an_entity_are_geo_properties(name: str, raw: Any, at: str) -> None:
+    with pytest.raises(BadRequestData, match="is a GeoProperty") as caught:
+        read_attributes({name: raw}, core())
+    assert caught.value.pointer == "/" + name.replace("/", "~1") + at
+
+
+@pytest.mark.parametrize("name", PLACES)
+@pytest.mark.parametrize("nulls", [Nulls.MEMBERS, Nulls.DEEP])
+def test_the_places_of_an_entity_hold_geometries_or_are_deleted(name: str, nulls: Nulls) -> None:
+    as_property = {"type": "Property", "value": POINT}  # as several official examples of Smart Data Models have it
+    for raw in (POINT, {"value": POINT}, {"type": "GeoProperty", "value": POINT}, as_property):
+        ((stored,),) = read_attributes({name: raw}, core(), nulls=nulls).values()
+        assert stored["value"] == POINT
+    ((stored,),) = read_attributes({name: NULL}, core(), nulls=nulls).values()
+    assert is_deletion(stored)
+
+
+def test_a_sub_attribute_may_be_called_location() -> None:
+    assert instance({"value": 1, "location": "left"})["attributes"][core().key("location")][0]["value"] == "left"
+
+
+PROOF = {
+    "type": "Property",
+    "entityIdSealed": "urn:ngsi-ld:Store:002",
+    "entityTypeSealed": "Store",
+    "value": {"type": "DataIntegrityProof", "proofValue": "z3X"},
+}
+
+
+@pytest.mark.parametrize("name", ["ngsildproof", NGSI_LD_BASE + "ngsildproof"])
+def test_a_proof_seals_id_and_type(name: str) -> None:
+    sealed = {**PROOF, "entityTypeSealed": iri("Store")}
+    assert read_attributes({name: PROOF}, core())[PROOF_KEY] == [sealed]
+    for kind in VALUES:
+        assert instance(normalized(kind, **{name: PROOF}))["attributes"][PROOF_KEY] == [sealed]
+
+
+@pytest.mark.parametrize(
+    ("raw", "pointer"),
+    [
+        ({"type": "Property", "value": "text"}, "/a/ngsildproof/value"),
+        (5, "/a/ngsildproof"),
+        ({"json": {}}, "/a/ngsildproof/json"),
+        ({**PROOF, "entityIdSealed": 42}, "/a/ngsildproof/entityIdSealed"),
+        ({**PROOF, "entityTypeSealed": 42}, "/a/ngsildproof/entityTypeSealed"),
+        ({**PROOF, "entityTypeSealed": "a b"}, "/a/ngsildproof/entityTypeSealed"),
+        ([PROOF, {**PROOF, "datasetId": DATASET}], "/a/ngsildproof/1"),
+    ],
+)
+def test_what_is_no_proof_is_refused(raw: Any, pointer: str) -> None:
+    assert_refused({"value": 1, "ngsildproof": raw}, pointer)
+
+
 @pytest.mark.parametrize("kind", UNITLESS)
 def test_types_without_units_refuse_them(kind: str) -> None:
     assert_refused(normalized(kind, unitCode="CEL"), "/a/unitCode", "no unit")
 
 
-@pytest.mark.parametrize("name", ["value", "type", "id", "observedAt", "@value", "@graph", "entityIdSealed", "lang"])
+@pytest.mark.parametrize(
+    "name", ["value", "type", "id", "instanceId", "observedAt", "@value", "@graph", "entityIdSealed", "lang"]
+)
 def test_reserved_names_are_no_attributes(name: str) -> None:
     with pytest.raises(BadRequestData, match="reserved name") as caught:
         read_attributes({name: 1}, core())
@@ -349,11 +439,10 @@ class TestNulls:
         ("raw", "pointer"),
         [
             ({"value": {"country": NULL}}, "/a/value"),
-            ({"value": {"deep": [{"country": NULL}]}}, "/a/value"),
+            ({"value": {"deep": {"country": NULL}}}, "/a/value"),
             ({"country": NULL}, "/a"),
             ({"json": {"country": NULL}}, "/a/json"),
             ({"languageMap": {"en": "x", "fr": NULL}}, "/a/languageMap/fr"),
-            ({"languageMap": {"en": [NULL]}}, "/a/languageMap/en"),
         ],
     )
     def test_a_null_inside_a_value_is_for_merges(self, raw: dict[str, Any], pointer: str, nulls: Nulls) -> None:
@@ -368,6 +457,8 @@ class TestNulls:
             ({"object": [NULL]}, "/a/object/0"),
             ({"objectList": ["urn:a:b", NULL]}, "/a/objectList/1"),
             ({"valueList": [1, NULL]}, "/a/valueList/1"),
+            ({"value": {"deep": [{"country": NULL}]}}, "/a/value"),
+            ({"languageMap": {"en": [NULL]}}, "/a/languageMap/en"),
             ({"vocab": ["x", NULL]}, "/a/vocab"),
             ({"object": "urn:a:b", "objectType": ["x", NULL]}, "/a/objectType"),
         ],

@@ -6,6 +6,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from broker.ngsild.attribute_mutations import DeleteAttribute, PartialUpdate, ReplaceAttribute
 from broker.ngsild.attributes import Nulls, read_instance
 from broker.ngsild.changes import Change
 from broker.ngsild.errors import NgsiLdError
@@ -14,11 +15,8 @@ from broker.ngsild.model import Entity
 from broker.ngsild.mutations import (
     AppendAttributes,
     CreateEntity,
-    DeleteAttribute,
     DeleteEntity,
     Mutation,
-    PartialUpdate,
-    ReplaceAttribute,
     ReplaceEntity,
     UpdateAttributes,
     UpsertEntity,

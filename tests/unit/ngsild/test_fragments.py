@@ -6,12 +6,17 @@ import pytest
 
 from broker.ngsild.attributes import Nulls, is_deletion
 from broker.ngsild.errors import BadRequestData
-from broker.ngsild.fragments import AttributeFragment, read_attribute_fragment, read_entity
+from broker.ngsild.fragments import AttributeFragment, read_attribute_fragment, read_entity, read_replacement
+from broker.ngsild.names import PROOF_KEY
 from tests.unit.ngsild.samples import DATASET, ID, NULL, POINT, core, fragment, iri, key
 
 
 def attribute_fragment(document: Any) -> AttributeFragment:
     return read_attribute_fragment(document, core())
+
+
+def proof_fragment(document: Any) -> AttributeFragment:
+    return read_attribute_fragment(document, core(), PROOF_KEY)
 
 
 def assert_bad(document: Any, pointer: str, nulls: Nulls = Nulls.MEMBERS) -> None:
@@ -107,12 +112,14 @@ class TestEntityFragments:
     def test_a_member_that_is_not_understood_is_refused_at_its_place(self, document: Any, pointer: str) -> None:
         assert_bad(document, pointer)
 
-    @pytest.mark.parametrize("name", ["a b", "", "a<b", "a\tb", "@list"])
+    @pytest.mark.parametrize("name", ["a b", "", "a<b", "a\tb", "@list", "9Lives", "_a"])
     def test_a_name_that_cannot_be_expanded_is_refused(self, name: str) -> None:
-        with pytest.raises(BadRequestData):
-            fragment({name: 1})
-        with pytest.raises(BadRequestData):
-            fragment({"type": name})
+        assert_bad({name: 1}, f"/{name}")
+        assert_bad({"type": name}, "/type")
+        assert_bad({"type": ["Building", name]}, "/type")
+
+    def test_what_only_instances_have_is_no_member_of_an_entity(self) -> None:
+        assert_bad({"instanceId": "urn:i:1"}, "/instanceId")
 
 
 class TestAttributeFragments:
@@ -128,7 +135,7 @@ class TestAttributeFragments:
             ({"value": POINT}, {"value": POINT}),
             ({"languageMap": {"en": "x"}}, {"languageMap": {"en": "x"}}),
             ({"vocab": "x"}, {"vocab": iri("x")}),
-            ({"json": {"a.b": 1}}, {"json": {"a%2Eb": 1}}),
+            ({"json": [{"a.b": 1}]}, {"json": [{"a%2Eb": 1}]}),
             ({"valueList": [1]}, {"valueList": [1]}),
             ({"objectList": ["urn:a:b"]}, {"objectList": ["urn:a:b"]}),
             ({"objectType": "Person"}, {"objectType": iri("Person")}),
@@ -167,6 +174,9 @@ class TestAttributeFragments:
             ({"value": None}, "/value"),
             ({"value": {"country": NULL}}, "/value"),
             ({"value": 5, "object": "urn:a:b"}, "/object"),
+            ({"json": 5}, "/json"),
+            ({"a b": 5}, "/a b"),
+            ({"entityIdSealed": ID}, "/entityIdSealed"),
             ({"object": "no URI"}, "/object"),
             ({"object": "urn:a:b", "unitCode": "CEL"}, "/unitCode"),
             ({"value": 5, "objectType": "X"}, "/objectType"),
@@ -179,3 +189,38 @@ class TestAttributeFragments:
         with pytest.raises(BadRequestData) as caught:
             attribute_fragment(document)
         assert caught.value.pointer == pointer, caught.value.detail
+
+    def test_a_proof_may_change_what_it_seals(self) -> None:
+        found = proof_fragment({"entityIdSealed": ID, "entityTypeSealed": ["Building", "Museum"]})
+        assert found.changes == {"entityIdSealed": ID, "entityTypeSealed": [iri("Building"), iri("Museum")]}
+        with pytest.raises(BadRequestData) as caught:
+            proof_fragment({"value": "text"})
+        assert caught.value.pointer == "/value"
+
+    def test_a_place_of_the_entity_stays_one(self) -> None:
+        place = core().key("location")
+        assert read_attribute_fragment({"value": POINT}, core(), place).changes == {"value": POINT}
+        for document in ({"value": 7}, {"object": "urn:a:b"}):
+            with pytest.raises(BadRequestData, match="is a GeoProperty"):
+                read_attribute_fragment(document, core(), place)
+
+
+class TestReplacements:
+    def test_the_body_is_one_instance(self) -> None:
+        assert read_replacement({"value": 5, "unitCode": "CEL"}, core()) == {
+            "type": "Property",
+            "value": 5,
+            "unitCode": "CEL",
+        }
+        assert read_replacement(POINT, core(), core().key("location"))["type"] == "GeoProperty"
+
+    @pytest.mark.parametrize("document", [None, 5, "text", [], [{"value": 1}]])
+    def test_what_is_no_object_is_refused(self, document: Any) -> None:
+        with pytest.raises(BadRequestData, match="one instance"):
+            read_replacement(document, core())
+
+    def test_the_attribute_keeps_its_own_rules(self) -> None:
+        with pytest.raises(BadRequestData, match="is a GeoProperty"):
+            read_replacement({"value": 7}, core(), core().key("location"))
+        with pytest.raises(BadRequestData, match="ngsildproof"):
+            read_replacement({"value": 7}, core(), PROOF_KEY)

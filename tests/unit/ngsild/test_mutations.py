@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from broker.ngsild.attribute_mutations import DeleteAttribute, PartialUpdate, ReplaceAttribute
 from broker.ngsild.attributes import read_instance
 from broker.ngsild.errors import AlreadyExists, BadRequestData, ResourceNotFound
 from broker.ngsild.fragments import read_attribute_fragment, read_entity
@@ -14,11 +15,8 @@ from broker.ngsild.model import Entity
 from broker.ngsild.mutations import (
     AppendAttributes,
     CreateEntity,
-    DeleteAttribute,
     DeleteEntity,
     Mutation,
-    PartialUpdate,
-    ReplaceAttribute,
     ReplaceEntity,
     UpdateAttributes,
     UpdateResult,
@@ -58,7 +56,7 @@ def partial(before: Entity, name: str, document: dict[str, Any]) -> Entity:
     return after
 
 
-def upsert(before: Entity | None, document: dict[str, Any], *, mode: str) -> tuple[Entity, bool]:
+def upsert(before: Entity | None, document: dict[str, Any], *, mode: str) -> tuple[Entity, bool | UpdateResult]:
     return UpsertEntity(fragment({"id": ID, "type": "Building", **document}), mode == "update")(before, NOW)
 
 
@@ -178,9 +176,16 @@ class TestUpdateAttributes:
         assert update(before, {"type": ["Museum", "Building"]})[0]["types"] == [iri("Building"), iri("Museum")]
         assert update(before, {"type": "Building"})[0]["types"] is before["types"]
 
-    def test_a_scope_replaces_the_one_there_is_and_is_ignored_otherwise(self) -> None:
+    def test_a_scope_replaces_the_one_there_is_and_is_reported_as_not_updated_otherwise(self) -> None:
         assert update(entity(scope=["/a", "/b"]), {"scope": "/c"})[0]["scopes"] == ["/c"]
-        assert "scopes" not in update(entity(), {"scope": "/c"})[0]
+        before = entity(a=1)
+        after, result = update(before, {"scope": "/c"})
+        assert after is before
+        assert [name for name, _ in result.not_updated] == ["scope"]
+        after, result = update(before, {"scope": "/c", "a": 2})
+        assert "scopes" not in after
+        assert result.updated == [iri("a")]
+        assert [name for name, _ in result.not_updated] == ["scope"]
 
     def test_a_null_removes_scope_and_expiry(self) -> None:
         before = entity(scope="/a", expiresAt="2027-01-01T00:00:00Z")
@@ -302,7 +307,7 @@ class TestPartialUpdate:
         [
             (1, {"type": "Relationship", "object": "urn:a:b"}, "/type"),
             (1, {"type": "GeoProperty", "value": POINT}, "/type"),
-            ({"json": 1}, {"type": "Property"}, "/type"),
+            ({"json": {}}, {"type": "Property"}, "/type"),
             (1, {"type": "Relationship", "object": NULL}, "/type"),
             (1, {"object": "urn:a:b"}, "/object"),
             ({"object": "urn:a:b"}, {"value": 5}, "/value"),
@@ -311,6 +316,7 @@ class TestPartialUpdate:
             ({"languageMap": {"en": "x"}}, {"unitCode": "CEL"}, "/unitCode"),
             ({"object": "urn:a:b"}, {"valueType": "X"}, "/valueType"),
             (1, {"objectType": "X"}, "/objectType"),
+            ({"languageMap": {"en": "x"}}, {"valueType": "X"}, "/valueType"),
         ],
     )
     def test_the_type_cannot_change(self, raw: Any, document: dict[str, Any], pointer: str) -> None:
@@ -347,8 +353,8 @@ class TestReplaceAttribute:
         return after
 
     def test_an_instance_is_replaced_and_keeps_its_creation_time(self) -> None:
-        after = self.replace(entity(a={"value": 1, "unitCode": "CEL", "sub": 2}), {"json": 5})
-        assert shown(after)["a"] == {"type": "JsonProperty", "json": 5}
+        after = self.replace(entity(a={"value": 1, "unitCode": "CEL", "sub": 2}), {"json": {"b": 5}})
+        assert shown(after)["a"] == {"type": "JsonProperty", "json": {"b": 5}}
         assert stamps(only(after, "a")) == (EARLIER, NOW)
 
     def test_the_instance_is_chosen_by_its_dataset(self) -> None:
@@ -413,8 +419,8 @@ class TestUpsertEntity:
 
     def test_an_entity_is_updated(self) -> None:
         before = entity(a=1, b=2)
-        after, created = upsert(before, {"a": 5, "type": "Museum"}, mode="update")
-        assert not created
+        after, outcome = upsert(before, {"a": 5, "type": "Museum"}, mode="update")
+        assert outcome == UpdateResult(updated=[iri("a")])
         assert shown(after)["a"]["value"] == 5
         assert after["attributes"][key("b")] is before["attributes"][key("b")]
         assert after["types"] == [iri("Building"), iri("Museum")]

@@ -11,6 +11,7 @@ from broker.ngsild.names import (
     check_uri,
     is_uri,
     read_scopes,
+    unusable_character,
 )
 from tests.unit.ngsild.samples import NULL, core
 
@@ -34,6 +35,47 @@ def test_a_text_without_scheme_or_with_impossible_characters_is_none(text: str) 
     with pytest.raises(BadRequestData, match="is not a URI") as caught:
         check_uri(text, "entity id", "/id")
     assert caught.value.pointer == "/id"
+
+
+@pytest.mark.parametrize(
+    "codepoint",
+    [
+        *(0x80, 0xA0, 0xAD, 0x115F, 0x200B, 0x200D, 0x2028, 0x202E, 0x2060, 0x2800, 0x3164, 0xE000, 0xFDD0, 0xFE0F),
+        *(0xFEFF, 0xFFA0, 0xFFFC, 0xFFFE, 0x1FFFF, 0xE0001, 0xE0100, 0xF0000, 0x10FFFF),
+    ],
+)
+def test_a_character_that_cannot_be_seen_is_in_no_uri_and_no_name(codepoint: int) -> None:
+    assert not is_uri(f"urn:a:b{chr(codepoint)}c")
+    assert unusable_character(f"b{chr(codepoint)}c") == chr(codepoint)
+    assert unusable_character(f"urn:a:b{chr(codepoint)}c") == chr(codepoint)
+
+
+@pytest.mark.parametrize(
+    "name", ["a", "Straße_1", "výška", "名", "a²", "हिन्दी", "pm2.5", "air-quality", "fiware:a", "http://a.b/c?d=(e)"]
+)
+def test_a_name_is_of_letters_numbers_and_underscores(name: str) -> None:
+    assert unusable_character(name) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("9a", "9"),
+        ("_a", "_"),
+        ("-a", "-"),
+        ("²", "²"),
+        ("a b", " "),
+        ("a/b", "/"),
+        ("a$", "$"),
+        ("a,b", ","),
+        ("a[1]", "["),
+        ("x:a b", " "),
+        ('x:"', '"'),
+        ("x:<", "<"),
+    ],
+)
+def test_what_is_in_no_name_is_found(name: str, found: str) -> None:
+    assert unusable_character(name) == found
 
 
 @pytest.mark.parametrize("value", [None, 1, True, ["urn:a:b"], {"id": "urn:a:b"}])

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from broker.ngsild.model import encode_key
-from broker.ngsild.representations import Format, parse_language_ranges, render_entity
+from broker.ngsild.representations import Format, render_entity
 from tests.unit.ngsild.samples import DATASET, EARLIER, ID, POINT, core, entity, key
 
 HEAD = {"id": ID, "type": "Building"}
@@ -75,7 +75,8 @@ def test_the_simplified_form_keeps_the_value_only(raw: dict[str, Any], simplifie
         {"json": 1, "object": 2},
         {"dataset": {"@none": 1}},
         [{"value": 1}],
-        [{"type": "Property"}],
+        [1, {"type": "Property"}],
+        [{"type": "Thing"}],
     ],
 )
 def test_a_concise_property_is_wrapped_where_its_value_would_be_misread(value: Any) -> None:
@@ -85,7 +86,7 @@ def test_a_concise_property_is_wrapped_where_its_value_would_be_misread(value: A
     assert rendered(Format.NORMALIZED, concise) == raw
 
 
-@pytest.mark.parametrize("value", [{}, [], "", 0, False, [[{"value": 1}]], {"a": {"type": "x"}}])
+@pytest.mark.parametrize("value", [{}, [], "", 0, False, [[{"value": 1}]], {"a": {"type": "x"}}, [1, {"a": 2}, {}]])
 def test_a_concise_property_is_its_value_where_that_is_read_as_such(value: Any) -> None:
     raw = {"type": "Property", "value": value}
     assert rendered(Format.CONCISE, raw) == value
@@ -165,27 +166,18 @@ def test_names_are_compacted_with_the_context_and_keys_decoded() -> None:
     assert name in render_entity(stored, core())
 
 
-@pytest.mark.parametrize(
-    ("lang", "text", "tag"),
-    [
-        ("de", "Turm", "de"),
-        ("DE", "Turm", "de"),
-        ("fr;q=0.5,de;q=0.9", "Turm", "de"),
-        ("en", "tower", "en-GB"),
-        ("es", "standard", "@none"),
-        ("es,fr", "tour", "fr"),
-        ("*", "standard", "@none"),
-        ("fr;q=x", "tour", "fr"),
-    ],
-)
-def test_a_language_filter_turns_a_language_map_into_one_text(lang: str, text: str, tag: str) -> None:
-    texts = {"de": "Turm", "en-GB": "tower", "fr": "tour", "@none": "standard"}
-    raw = {"languageMap": texts, "observedAt": "2026-01-31T12:00:00Z"}
-    expected = {"type": "Property", "value": text, "observedAt": "2026-01-31T12:00:00Z", "lang": tag}
-    assert rendered(Format.NORMALIZED, raw, lang=lang) == expected
-    assert rendered(Format.SIMPLIFIED, raw, lang=lang) == text
-    assert rendered(Format.NORMALIZED, {"value": 1}, lang=lang) == {"type": "Property", "value": 1}
-
-
-def test_language_ranges_are_ordered_by_weight_then_place() -> None:
-    assert parse_language_ranges("en;q=0.1, de , fr;q=0.9,*;q=0") == ["de", "fr", "en", "*"]
+def test_a_language_filter_turns_language_maps_into_texts_at_every_level() -> None:
+    texts = {"de": "Turm", "fr": ["tour", "beffroi"], "@none": "tower"}
+    seen = "2026-01-31T12:00:00Z"
+    raw = {"languageMap": texts, "observedAt": seen, "sub": {"value": 1, "alt": {"languageMap": texts}}}
+    french = {"type": "Property", "value": ["tour", "beffroi"], "lang": "fr"}
+    sub = {"type": "Property", "value": 1, "alt": french}
+    assert rendered(Format.NORMALIZED, raw, lang="fr") == {**french, "observedAt": seen, "sub": sub}
+    german = {"value": "Turm", "lang": "de"}
+    assert rendered(Format.CONCISE, raw, lang="de") == {
+        **german,
+        "observedAt": seen,
+        "sub": {"value": 1, "alt": german},
+    }
+    assert rendered(Format.SIMPLIFIED, raw, lang="it") == "tower"
+    assert rendered(Format.NORMALIZED, {"value": 1}, lang="de") == {"type": "Property", "value": 1}

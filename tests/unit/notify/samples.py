@@ -12,7 +12,7 @@ from broker.notify.matching import Condition
 from broker.notify.owed import Owed, new_notification_id
 from broker.notify.rendering import JSON, Projection, notification_head, notification_headers, notification_tail
 from broker.notify.subscription import Subscription, Target
-from broker.storage.subscriptions import Deliveries
+from broker.storage.subscriptions import Deliveries, Turn
 
 NOW = "2026-01-31T12:00:00.000000Z"
 EARLIER = "2026-01-31T11:00:00.000000Z"
@@ -28,6 +28,9 @@ class PlainContext:
     link: str | None = "http://example.org/context.jsonld"
 
     def compact(self, iri: str) -> str:
+        return iri.removeprefix("urn:")
+
+    def compact_vocab(self, iri: str) -> str:
         return iri.removeprefix("urn:")
 
 
@@ -82,7 +85,7 @@ def subscription(
         id=subscription_id,
         condition=condition or Condition(),
         projection=projection,
-        target=Target(url, headers or notification_headers(tenant, JSON, projection.context, {})),
+        target=Target(url, headers or notification_headers(tenant, JSON, PlainContext.link, {})),
         head=notification_head(subscription_id),
         tail=notification_tail(projection),
         **values,
@@ -112,6 +115,16 @@ async def until(condition: Any, seconds: float = 5.0) -> None:
             if await answer if inspect.isawaitable(answer) else answer:
                 return
             await asyncio.sleep(0.002)
+
+
+class MemoryEntities:
+    """An entity store without a database."""
+
+    def __init__(self, *entities: Entity) -> None:
+        self.kept = {one["_id"]: one for one in entities}
+
+    async def load(self, tenant: str, ids: Sequence[str]) -> dict[str, Entity]:
+        return {one: self.kept[one] for one in ids if one in self.kept}
 
 
 class MemoryOutbox:
@@ -156,6 +169,7 @@ class MemoryCounters:
     def __init__(self) -> None:
         self.deliveries: dict[tuple[str, str], Deliveries] = {}
         self.turns: dict[str, str] = {}
+        self.asked = 0
 
     async def add_deliveries(self, deliveries: dict[tuple[str, str], Deliveries]) -> None:
         for name, one in deliveries.items():
@@ -165,5 +179,6 @@ class MemoryCounters:
             total.last_success = one.last_success or total.last_success
             total.last_failure = one.last_failure or total.last_failure
 
-    async def take_turn(self, tenant: str, subscription_id: str, notification_id: str, seconds: float) -> bool:
-        return self.turns.setdefault(subscription_id, notification_id) == notification_id
+    async def take_turn(self, tenant: str, subscription_id: str, notification_id: str, seconds: float) -> Turn:
+        self.asked += 1
+        return Turn(self.turns.setdefault(subscription_id, notification_id), seconds)

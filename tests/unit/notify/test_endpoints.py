@@ -1,5 +1,6 @@
 import asyncio
 from collections import defaultdict
+from dataclasses import replace
 
 from broker.ngsild.errors import Unavailable
 from broker.notify.endpoints import DeliveryLimits, Endpoint, Outcome
@@ -50,6 +51,59 @@ def by_entity(entries: list[Owed]) -> dict[str, list[str]]:
     return found
 
 
+async def prove(endpoint: Endpoint, receiver: Receiver) -> None:
+    """Deliver one notification, so that the endpoint is trusted with several at once."""
+    endpoint.offer(owed("urn:e:first"))
+    await until(lambda: len(receiver.arrived) == 1)
+    await until(lambda: endpoint.idle)
+
+
+async def test_an_endpoint_gets_one_notification_alone_until_it_has_accepted_one() -> None:
+    receiver = Receiver()
+    receiver.gate.clear()
+    endpoint = make_endpoint(receiver)
+    for number in range(3):
+        endpoint.offer(owed(f"urn:e:{number}"))
+    await until(lambda: receiver.under_way)
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert receiver.most_under_way == 1
+    receiver.gate.set()
+    await until(lambda: len(receiver.arrived) == 3)
+    assert receiver.most_under_way == 2
+
+
+async def test_what_an_endpoint_chokes_on_holds_up_its_own_entity_only() -> None:
+    class Choking(Receiver):
+        async def attempt(self, owed: Owed) -> Outcome:
+            if owed.entity_id == "urn:e:poison":
+                return Outcome(finished=False)
+            return await super().attempt(owed)
+
+    receiver = Choking()
+    endpoint = make_endpoint(receiver)
+    for number in range(20):
+        endpoint.offer(owed("urn:e:poison"))
+        endpoint.offer(owed(f"urn:e:{number % 5}"))
+    await until(lambda: len(receiver.arrived) == 20)
+    await endpoint.close()
+    assert len(endpoint) == 20
+
+
+async def test_a_cooldown_is_kept_but_cannot_outlast_what_is_owed() -> None:
+    class Cool(Receiver):
+        async def attempt(self, owed: Owed) -> Outcome:
+            outcome = await super().attempt(owed)
+            return outcome if outcome.finished else replace(outcome, cooldown=1e300)
+
+    receiver = Cool()
+    receiver.failing = 1
+    endpoint = make_endpoint(receiver, limits=replace(FAST, max_age=0.2))
+    endpoint.offer(owed())
+    await until(lambda: len(receiver.arrived) == 1)
+    assert 0.2 <= receiver.attempts[1] - receiver.attempts[0] < 2
+
+
 async def test_entities_are_served_side_by_side_each_in_its_order() -> None:
     receiver = Receiver()
     endpoint = make_endpoint(receiver)
@@ -89,15 +143,16 @@ async def test_the_pauses_between_failures_grow_and_one_notification_alone_tries
 
 async def test_several_failures_at_once_are_one_failure_of_the_endpoint() -> None:
     receiver = Receiver()
+    endpoint = make_endpoint(receiver, limits=DeliveryLimits(in_flight=4, backoff=0.05, retries=1, rest=60))
+    await prove(endpoint, receiver)
     receiver.gate.clear()
     receiver.failing = 4
-    endpoint = make_endpoint(receiver, limits=DeliveryLimits(in_flight=4, backoff=0.05, retries=1, rest=60))
     for number in range(4):
         endpoint.offer(owed(f"urn:e:{number}"))
     await until(lambda: len(receiver.under_way) == 4)
     receiver.gate.set()
     await until(lambda: endpoint.resting)
-    await until(lambda: len(receiver.arrived) == 4)
+    await until(lambda: len(receiver.arrived) == 1 + 4)
 
 
 async def test_what_had_no_room_is_read_from_the_outbox_in_order() -> None:
@@ -137,8 +192,9 @@ async def test_an_outbox_that_cannot_be_read_is_asked_again_later() -> None:
 
 async def test_closing_breaks_off_and_keeps_what_was_not_delivered() -> None:
     receiver = Receiver()
-    receiver.gate.clear()
     endpoint = make_endpoint(receiver)
+    await prove(endpoint, receiver)
+    receiver.gate.clear()
     for number in range(3):
         endpoint.offer(owed(f"urn:e:{number}"))
     await until(lambda: len(receiver.under_way) == 3)

@@ -4,8 +4,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
 from broker.ngsild.changes import Change
+from broker.ngsild.errors import TooComplexQuery
+from broker.ngsild.model import Entity
 from broker.notify.matching import (
     ATTRIBUTE_CREATED,
     ATTRIBUTE_DELETED,
@@ -133,6 +136,16 @@ def test_predicates_see_the_entity_after_the_change_and_before_a_deletion() -> N
     assert fires(large, updated(BEFORE, a=3))
     assert not fires(large, CREATION)
     assert fires(large, changed(entity(a=9), None))
+
+
+def test_a_subscription_that_takes_too_long_to_compare_does_not_fire_and_refuses_no_update() -> None:
+    def too_long(_entity: Entity) -> bool:
+        raise TooComplexQuery("The pattern takes too long.")
+
+    with capture_logs() as logged:
+        assert not fires(Condition(triggers=31, predicates=(too_long,)), CREATION)
+        assert not fires(Condition((Selector(pattern=too_long),), triggers=31), CREATION)
+    assert [one["reason"] for one in logged] == ["The pattern takes too long."] * 2
 
 
 def test_an_expired_subscription_does_not_fire() -> None:

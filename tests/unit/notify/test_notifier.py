@@ -2,6 +2,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any, Self
 
 import orjson
@@ -9,12 +10,17 @@ import pytest
 
 from broker.ngsild.changes import Change
 from broker.ngsild.errors import Unavailable
+from broker.notify.completing import Completer
 from broker.notify.endpoints import DeliveryLimits
 from broker.notify.matching import ATTRIBUTE_UPDATED, Condition, Selector
+from broker.notify.mqtt_address import MqttDestination, parse_mqtt
 from broker.notify.notifier import Notifier
 from broker.notify.owed import Owed
 from broker.notify.registry import Registry
+from broker.notify.sending import Sender
 from broker.notify.subscription import Subscription
+from broker.notify.throttling import Throttle
+from broker.notify.trust import Trust
 from broker.outbound import OutboundError, OutboundRefused
 from broker.storage.subscriptions import Document, SubscriptionEdit
 from broker.telemetry import Metrics
@@ -23,6 +29,7 @@ from tests.unit.notify.samples import (
     NOW,
     URL,
     MemoryCounters,
+    MemoryEntities,
     MemoryOutbox,
     changed,
     entity,
@@ -44,9 +51,12 @@ class Post:
         self.received: list[tuple[str, Any, Mapping[str, str]]] = []
         self.answers: list[int | Exception] = []
         self.attempts = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
 
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> int:  # noqa: ASYNC109
         self.attempts += 1
+        await self.gate.wait()
         await asyncio.sleep(0)
         answer = self.answers.pop(0) if self.answers else 200
         if isinstance(answer, Exception):
@@ -54,6 +64,21 @@ class Post:
         if answer == 200:
             self.received.append((url, orjson.loads(body), headers))
         return answer
+
+
+class Publish:
+    """An MQTT broker: notes what it is sent; `answers` are given first, None for an acknowledgement."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[MqttDestination, Any]] = []
+        self.answers: list[Exception | None] = []
+
+    async def publish(self, destination: MqttDestination, payload: bytes, timeout: float) -> None:  # noqa: ASYNC109
+        await asyncio.sleep(0)
+        answer = self.answers.pop(0) if self.answers else None
+        if answer is not None:
+            raise answer
+        self.received.append((destination, orjson.loads(payload)))
 
 
 class Source:
@@ -119,12 +144,14 @@ class Heartbeats:
 class Scene:
     """A notifier with everything around it."""
 
-    def __init__(self, *subscriptions: Subscription) -> None:
+    def __init__(self, *subscriptions: Subscription, limits: DeliveryLimits | None = None) -> None:
         self.source = Source()
         for one in subscriptions:
             self.source.keep(one)
         self.registry = Registry(self.source, self.source.compile)
-        self.outbox, self.counters, self.post, self.heartbeats = MemoryOutbox(), MemoryCounters(), Post(), Heartbeats()
+        self.entities = MemoryEntities()
+        self.outbox, self.counters, self.heartbeats = MemoryOutbox(), MemoryCounters(), Heartbeats()
+        self.post, self.mqtt = Post(), Publish()
         self.notifier = Notifier(
             process="p",
             registry=self.registry,
@@ -132,9 +159,10 @@ class Scene:
             outbox=self.outbox,
             processes=self.heartbeats,
             landed=self._landed,
-            outbound=self.post,
+            sender=Sender(self.post, self.mqtt, Trust()),
+            completer=Completer(self.entities, 10),
             metrics=Metrics(),
-            limits=DeliveryLimits(backoff=0.01, rest=0.02),
+            limits=limits or DeliveryLimits(backoff=0.01, rest=0.02),
         )
         self._commits = 0
 
@@ -199,6 +227,58 @@ async def test_failures_are_counted_and_tried_again_in_order() -> None:
     assert (counted.sent, counted.failed) == (6, 3)
 
 
+async def test_a_notification_over_mqtt_carries_its_metadata_beside_its_body() -> None:
+    one = over_mqtt("mqtt://broker.example/city/air", {"MQTT-QoS": "1"})
+    async with Scene(one) as scene:
+        await scene.commit(UPDATE)
+        await scene.settled()
+    [(destination, message)] = scene.mqtt.received
+    assert (destination.server.host, destination.topic, destination.qos) == ("broker.example", "city/air", 1)
+    assert message.keys() == {"metadata", "body"}
+    assert message["metadata"] == one.target.headers
+    assert message["body"]["type"] == "Notification"
+    assert scene.post.attempts == 0
+    assert scene.counters.deliveries["", "urn:s:1"].sent == 1
+
+
+async def test_an_mqtt_broker_that_is_away_is_tried_again_and_a_refusal_is_final() -> None:
+    async with Scene(over_mqtt("mqtt://broker.example/city/air", {})) as scene:
+        scene.mqtt.answers = [OutboundError("away"), None, OutboundRefused("not authorized")]
+        await scene.commit(updated(ENTITY, a=2), updated(ENTITY, a=3), updated(ENTITY, a=4))
+        await scene.settled()
+    assert [message["body"]["data"][0]["a"]["value"] for _, message in scene.mqtt.received] == [2, 4]
+    assert scene.counters.deliveries["", "urn:s:1"].failed == 2
+
+
+def over_mqtt(uri: str, parameters: dict[str, str]) -> Subscription:
+    one = subscription(OF_T)
+    one.target = replace(one.target, url=uri, mqtt=parse_mqtt(uri, parameters))
+    return one
+
+
+async def test_a_notification_waits_for_room_without_failing() -> None:
+    limits = DeliveryLimits(connections=1, timeout=0.05, backoff=0.01, rest=0.02)
+    other = subscription(OF_T, subscription_id="urn:s:2")
+    other.target = replace(other.target, url="http://other.example/notify")
+    async with Scene(subscription(OF_T), other, limits=limits) as scene:
+        scene.post.gate.clear()
+        await scene.commit(UPDATE)
+        await until(lambda: scene.post.attempts == 1)
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert scene.post.attempts == 1
+        scene.post.gate.set()
+        await scene.settled()
+    assert len(scene.post.received) == 2
+    assert scene.counters.deliveries["", "urn:s:2"].failed == 0
+
+
+def test_a_subscription_cannot_hold_a_connection_for_longer_than_the_operator_lets_it() -> None:
+    limits = DeliveryLimits(timeout=5, longest_timeout=60)
+    assert [limits.time_for(wanted) for wanted in (None, 0.5, 30, 1e9)] == [5, 0.5, 30, 60]
+    assert DeliveryLimits(timeout=90, longest_timeout=60).time_for(1e9) == 90
+
+
 @pytest.mark.parametrize("answer", [400, 301, OutboundRefused("requests to 169.254.0.1 are not allowed")])
 async def test_what_an_endpoint_refuses_is_not_repeated(answer: int | Exception) -> None:
     async with Scene(subscription(OF_T)) as scene:
@@ -239,7 +319,7 @@ async def test_a_subscription_that_fails_to_match_harms_nobody_else() -> None:
 
 
 async def test_throttling_lets_one_notification_through_and_knows_when_the_next_may_come() -> None:
-    async with Scene(subscription(OF_T, throttling=60.0)) as scene:
+    async with Scene(subscription(OF_T, throttle=Throttle(60.0))) as scene:
         await scene.commit(UPDATE, updated(ENTITY, a=3))
         await scene.settled()
         assert await scene.commit(updated(ENTITY, a=4)) == []

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.notify.owed import Owed
+from broker.notify.owed import Owed, made_at, new_notification_id
 from broker.notify.queues import Budget, EndpointQueue
 from tests.unit.notify.samples import owed
 
@@ -32,14 +32,33 @@ def test_entries_of_one_entity_are_taken_one_after_the_other() -> None:
     assert queue.take() is second
 
 
-def test_an_entry_that_is_put_back_is_the_next_to_be_taken() -> None:
+def test_an_entry_that_is_put_back_is_the_next_of_its_entity_and_other_entities_come_before_it() -> None:
     queue = EndpointQueue(10, Budget())
-    first, other = owed("urn:e:1"), owed("urn:e:2")
-    queue.offer(first)
-    queue.offer(other)
+    first, second, other = owed("urn:e:1"), owed("urn:e:1"), owed("urn:e:2")
+    for one in (first, second, other):
+        queue.offer(one)
     assert queue.take() is first
     queue.put_back(first)
-    assert queue.take() is first
+    assert [queue.take(), queue.take(), queue.take()] == [other, first, None]
+
+
+def test_the_oldest_entry_is_found_in_memory_and_outside() -> None:
+    queue = EndpointQueue(1, Budget())
+    assert queue.oldest is None
+    inside = owed("urn:e:1")
+    inside.created_at = made_at(outside_id := new_notification_id()) + 60
+    queue.offer(inside)
+    assert queue.oldest == inside.created_at
+    outside = owed("urn:e:2")
+    outside.id = outside_id
+    queue.offer(outside)
+    assert queue.oldest == made_at(outside_id)
+
+
+def test_past_the_most_that_may_wait_outside_an_entry_is_given_up() -> None:
+    queue = EndpointQueue(1, Budget(), 2)
+    assert [queue.offer(owed(f"urn:e:{number}")) for number in range(4)] == [True, True, True, False]
+    assert len(queue) == 3
 
 
 def test_what_has_no_room_waits_outside_and_so_does_everything_after_it() -> None:

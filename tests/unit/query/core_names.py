@@ -1,5 +1,7 @@
 """Names as the core @context expands them, and stored forms written in short."""
 
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from broker.jsonld.context import Context
@@ -7,13 +9,26 @@ from broker.jsonld.core import CORE_CONTEXT_URL
 from broker.jsonld.processing import core_terms
 from broker.ngsild.model import VALUE_MEMBERS, Entity
 from broker.ngsild.query.grammar import parse_q
-from broker.ngsild.query.tree import Node, expand
+from broker.ngsild.query.predicate import compile_predicate
+from broker.ngsild.query.tree import And, Linked, Node, Or, expand
 
 CORE = Context(core_terms(), CORE_CONTEXT_URL, CORE_CONTEXT_URL)
 
 
-def read_q(text: str, expand_values: tuple[str, ...] = ()) -> Node:
-    return expand(parse_q(text), CORE, expand_values=expand_values)
+def read_q(text: str, expand_values: tuple[str, ...] = (), json_keys: tuple[str, ...] = ()) -> Node:
+    return expand(parse_q(text), CORE, expand_values=expand_values, json_keys=json_keys)
+
+
+def resolved(node: Node, entities: Iterable[Entity]) -> Node:
+    """The tree with the ids of the linked entities that meet its terms, if `entities` are all that there are."""
+    if isinstance(node, And | Or):
+        return type(node)(tuple(resolved(term, entities) for term in node.terms))
+    if not isinstance(node, Linked):
+        return node
+    meets = compile_predicate(resolved(node.term, entities))
+    types = set(node.types)
+    ids = frozenset(one["_id"] for one in entities if (not types or types & set(one["types"])) and meets(one))
+    return replace(node, ids=ids)
 
 
 def instance(value: Any, kind: str = "Property", **members: Any) -> dict[str, Any]:

@@ -3,11 +3,11 @@ from typing import Any
 import pytest
 from shapely.geometry import shape
 
-from broker.ngsild.errors import BadRequestData, NotYetImplemented, TooComplexQuery
+from broker.ngsild.errors import BadRequestData, TooComplexQuery
 from broker.ngsild.model import LOCATION, Entity
 from broker.ngsild.query.geo import GeoQuery, Relation, matches, parse_geo
 from broker.ngsild.query.spherical import distance, point_distance
-from broker.storage.geo_filters import geo_filter, geo_is_exact
+from broker.storage.geo_filters import geo_is_exact
 from tests.unit.query.core_names import CORE, entity, instance
 
 SQUARE = [[[0, 0], [10, 0], [10, 10], [0, 10], [0, 0]]]
@@ -109,12 +109,14 @@ def test_an_entity_without_the_geo_property_matches_nothing() -> None:
         assert not holds(georel, "Point", [1, 1], entity(location="no geometry"))
 
 
-def test_any_instance_of_a_geo_property_counts_but_of_the_location_the_default_one() -> None:
+@pytest.mark.parametrize("name", ["location", "observationSpace"])
+def test_one_instance_of_a_geo_property_that_matches_is_enough(name: str) -> None:
     far = instance({"type": "Point", "coordinates": [50, 50]}, "GeoProperty")
     near = instance({"type": "Point", "coordinates": [8, 40]}, "GeoProperty", datasetId="urn:d:1")
-    assert not holds("near;maxDistance==10", "Point", [8, 40], entity(location=[far, near]))
-    query = parse_geo("near;maxDistance==10", "Point", [8, 40], CORE.key("observationSpace"))
-    assert matches(query, entity(observationSpace=[far, near]))
+    query = parse_geo("near;maxDistance==10", "Point", [8, 40], CORE.key(name))
+    assert matches(query, entity(**{name: [far, near]}))
+    assert matches(query, entity(**{name: near}))
+    assert not matches(query, entity(**{name: far}))
 
 
 @pytest.mark.parametrize(
@@ -169,7 +171,7 @@ def test_distances_are_along_great_circles() -> None:
         ("overlaps", "Polygon", SQUARE, False),
     ],
 )
-def test_what_mongodb_cannot_decide_is_refused_unless_candidates_are_asked_for(
+def test_what_mongodb_can_decide_is_known(
     georel: str,
     kind: str,
     coordinates: Any,
@@ -177,12 +179,6 @@ def test_what_mongodb_cannot_decide_is_refused_unless_candidates_are_asked_for(
 ) -> None:
     query = parse_geo(georel, kind, coordinates)
     assert geo_is_exact(query) is exact
-    assert geo_filter(query, candidates=True)
-    if exact:
-        assert geo_filter(query) == geo_filter(query, candidates=True)
-    else:
-        with pytest.raises(NotYetImplemented, match=f"georel={query.relation} with a {kind}"):
-            geo_filter(query)
 
 
 def test_a_geometry_whose_positions_have_altitudes_or_not_is_compared_on_the_ground():

@@ -4,15 +4,32 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.ngsild.errors import BadRequestData, NotYetImplemented, TooComplexQuery
-from broker.ngsild.query.grammar import MAX_DEPTH, MAX_TERMS, parse_q
+from broker.ngsild.errors import BadRequestData, TooComplexQuery
+from broker.ngsild.query.grammar import MAX_DEPTH, MAX_LINKS, MAX_TERMS, parse_q
 from broker.ngsild.query.patterns import parse_pattern
 from broker.ngsild.query.temporals import Temporal, TemporalKind
-from broker.ngsild.query.tree import And, Comparison, Exists, Literal, Match, Node, Operator, Or, Path, Range, Values
+from broker.ngsild.query.tree import (
+    And,
+    Comparison,
+    Exists,
+    Linked,
+    Literal,
+    Match,
+    Node,
+    Operator,
+    Or,
+    Path,
+    Range,
+    Values,
+)
 
 
 def compare(name: str, operator: str, *literals: Literal) -> Comparison:
     return Comparison(path(name), Operator(operator), Values(literals))
+
+
+def compare_iri(name: str, operator: str, *literals: Literal) -> Comparison:
+    return Comparison(Path((name,)), Operator(operator), Values(literals))
 
 
 def path(name: str, *inside: str) -> Path:
@@ -226,11 +243,47 @@ def test_a_value_that_means_nothing_is_refused(text: str, why: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["sensor{humidity}==40", "sensor{Device:humidity}==40", "a.b{C,D:e{f[g.h]}}", "a{Type}.b"]
+    ("text", "tree"),
+    [
+        ("sensor{humidity}==40", Linked(path("sensor"), (), compare("humidity", "==", 40))),
+        ("sensor{Device:humidity}==40", Linked(path("sensor"), ("Device",), compare("humidity", "==", 40))),
+        (
+            "a.b { C , D : e{f[g.h]} }",
+            Linked(path("a.b"), ("C", "D"), Linked(path("e"), (), Exists(path("f", "g", "h")))),
+        ),
+        ("!a{T:b.c}", Linked(path("a"), ("T",), Exists(path("b.c")), negated=True)),
+        ("!a{b{c}}", Linked(path("a"), (), Linked(path("b"), (), Exists(path("c"))), negated=True)),
+        ('a{b}!~="x"', Linked(path("a"), (), Match(path("b"), parse_pattern("x"), negated=True))),
+        ("ex:a{https://example.org/b}>1", Linked(path("ex:a"), (), compare_iri("https://example.org/b", ">", 1))),
+        ("a{b[*]};c", And((Linked(path("a"), (), Exists(path("b", "*"))), Exists(path("c"))))),
+    ],
 )
-def test_paths_into_linked_entities_are_not_implemented_yet(text: str) -> None:
-    with pytest.raises(NotYetImplemented, match="linked entities"):
+def test_a_path_in_braces_is_about_linked_entities(text: str, tree: Node) -> None:
+    assert parse_q(text) == tree
+
+
+@pytest.mark.parametrize(
+    ("text", "character", "expected"),
+    [
+        ("a{b", 4, '"}"'),
+        ("a{T:}", 5, "the name of an attribute or type"),
+        ("a{T,U}", 6, '":"'),
+        ("a{b}.c", 5, "the end of the query"),
+        ("a{T:U:c}", 6, '"}"'),
+        ("a[b]{c}", 5, "the end of the query"),
+        ("{a}", 1, "the name of an attribute"),
+    ],
+)
+def test_an_error_in_braces_says_where_and_what(text: str, character: int, expected: str) -> None:
+    with pytest.raises(BadRequestData, match=rf"^q is invalid at character {character}: found .*, expected ") as caught:
         parse_q(text)
+    assert expected in caught.value.detail
+
+
+def test_a_path_through_too_many_entities_is_refused() -> None:
+    parse_q("a{" * MAX_LINKS + "b" + "}" * MAX_LINKS)
+    with pytest.raises(BadRequestData, match="at character 3: the path leads through 11 entities, expected at most 10"):
+        parse_q("x;a{" + "a{" * MAX_LINKS + "b" + "}" * (MAX_LINKS + 1))
 
 
 @pytest.mark.parametrize(
@@ -258,5 +311,5 @@ def test_a_query_at_the_bounds_is_read() -> None:
 
 @given(st.text(alphabet='ab.[]{}()=!<>~;|,:"\\*01-TZé \n\ud800', max_size=30) | st.text(max_size=20))
 def test_no_text_makes_the_parser_fail_in_another_way(text: str) -> None:
-    with suppress(BadRequestData, TooComplexQuery, NotYetImplemented):
+    with suppress(BadRequestData, TooComplexQuery):
         parse_q(text)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from broker.ngsild.errors import BadRequestData, NgsiLdError, NotAcceptable, UnsupportedMediaType
 from broker.web.negotiation import (
     CONTEXT_RELATION,
+    GEO_JSON,
     JSON,
     JSON_LD,
     MERGE_PATCH,
@@ -17,9 +18,9 @@ from broker.web.negotiation import (
     context_link,
     context_link_header,
     negotiate,
+    refuse_geojson_only,
 )
 
-GEO_JSON = "application/geo+json"
 URL = "http://example.org/context.jsonld"
 
 
@@ -40,8 +41,10 @@ URL = "http://example.org/context.jsonld"
         (f"*/*;q=0.1,{JSON_LD}", JSON_LD),
         (f"application/*;q=0.5,*/*;q=1,{JSON_LD};q=0.6", JSON_LD),
         (f"{JSON_LD};profile=x", JSON_LD),
-        (f"{JSON};q=nonsense,{JSON_LD};q=0.1", JSON_LD),
-        (f"{JSON};q=nan,{JSON_LD};q=0.1", JSON_LD),
+        (f"{JSON_LD};q=nonsense", JSON_LD),
+        (f"{JSON};q=nonsense,{JSON_LD};q=0.9", JSON),
+        (f"{JSON_LD};q=nan,{JSON};q=0.1", JSON_LD),
+        (f"{JSON};q=,{JSON_LD}", JSON),
         (f"{JSON};q=7,{JSON_LD};q=1", JSON),
         (",,", JSON),
     ],
@@ -73,6 +76,23 @@ def test_if_nothing_is_acceptable_the_offers_are_named(accept: str) -> None:
 )
 def test_bodies_are_json_or_json_ld(content_type: str, media_type: str) -> None:
     assert body_media_type(content_type) == media_type
+
+
+def test_merge_patches_are_read_only_where_that_is_allowed() -> None:
+    assert body_media_type(MERGE_PATCH, True) == JSON
+    with pytest.raises(UnsupportedMediaType, match="merge-patch"):
+        body_media_type(MERGE_PATCH, False)
+
+
+@pytest.mark.parametrize("accept", [GEO_JSON, GEO_JSON.upper(), f"{GEO_JSON}, text/html", f"{GEO_JSON},{JSON};q=0"])
+def test_an_operation_without_geojson_refuses_those_who_take_nothing_else(accept: str) -> None:
+    with pytest.raises(NotAcceptable, match="application/json, application/ld"):
+        refuse_geojson_only(accept)
+
+
+@pytest.mark.parametrize("accept", ["", "*/*", JSON, "text/html", f"{GEO_JSON}, {JSON}", f"{GEO_JSON}, */*;q=0.1"])
+def test_an_operation_without_geojson_serves_all_others(accept: str) -> None:
+    refuse_geojson_only(accept)
 
 
 @pytest.mark.parametrize("content_type", ["", "text/plain", "json", GEO_JSON, "application/x-www-form-urlencoded"])

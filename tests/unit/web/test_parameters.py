@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from broker.ngsild.errors import BadRequestData, InvalidRequest, NgsiLdError, NotYetImplemented
+from broker.ngsild.errors import BadRequestData, InvalidRequest, NgsiLdError
+from broker.ngsild.projections import parse_projection
 from broker.ngsild.representations import Format
 from broker.web.parameters import Page, Presentation, Query, read_page, read_presentation
 
@@ -29,11 +30,6 @@ def test_parameters_that_nobody_asked_for_are_refused() -> None:
     found.text("type")
     with pytest.raises(InvalidRequest, match="'nonsense' does not exist"):
         found.finish()
-
-
-def test_parameters_of_later_versions_are_not_implemented() -> None:
-    with pytest.raises(NotYetImplemented, match="'join' is not implemented"):
-        query(join="inline").finish(("join",))
 
 
 def test_parameters_that_were_asked_for_are_known_even_if_they_are_missing() -> None:
@@ -122,7 +118,8 @@ def test_the_format_is_a_parameter_or_an_option(values: dict[str, str], form: Fo
 
 def test_the_presentation_is_read_as_a_whole() -> None:
     found = presentation(options="sysAttrs", pick="a,b", omit="c", datasetId="@none,urn:a:b", lang="de")
-    assert found == Presentation(sys_attrs=True, pick=["a", "b"], omit=["c"], datasets=["@none", "urn:a:b"], lang="de")
+    pick, omit = parse_projection("a,b", "pick"), parse_projection("c", "omit")
+    assert found == Presentation(sys_attrs=True, pick=pick, omit=omit, datasets=["@none", "urn:a:b"], lang="de")
     assert presentation(attrs="a").attrs == ["a"]
 
 

@@ -1,0 +1,99 @@
+"""Transient entities and attributes (clause 4.22): what has expired counts as absent, stored still or not.
+
+An entity, an attribute instance and a sub-attribute may have an `expiresAt`, from which on they do not exist. So that
+nobody has to look through the attributes of entities of which none expires, an entity carries a mark,
+`attributesExpire`: the earliest expiry of all its attribute instances and sub-attributes, as a text of the form of
+`now_text`, which sorts by time. It is absent where none expires. The committer keeps it right (`marked`).
+"""
+
+from operator import is_
+
+from broker.ngsild.model import Attributes, Entity, Instance
+from broker.ngsild.timestamps import sortable
+
+MARK = "attributesExpire"
+
+_NO_ATTRIBUTES: Attributes = {}
+
+
+def visible(entity: Entity | None, now: str) -> Entity | None:
+    """What there is of a stored entity at the instant `now`, a text of the form of `now_text`.
+
+    None if it has expired or does not exist; the same object if nothing of it has expired; else a new one, without what
+    has, that shares all other parts. Its modifiedAt is as it was: that something expired is no modification.
+    """
+    if entity is None or ("expiresAt" in entity and sortable(entity["expiresAt"]) <= now):
+        return None
+    if MARK not in entity or entity[MARK] > now:
+        return entity
+    kept = {name: value for name, value in entity.items() if name != MARK}
+    kept["attributes"] = _unexpired(entity["attributes"], now)
+    return marked(None, kept)
+
+
+def marked(before: Entity | None, after: Entity) -> Entity:
+    """`after` with the right mark; the same object if it has that already.
+
+    `before` is the entity, itself rightly marked, that `after` was made of: what the two share is not looked at.
+    """
+    if before is None or MARK not in before:
+        old = _NO_ATTRIBUTES if before is None else before["attributes"]
+        for key, instances in after["attributes"].items():
+            if old.get(key) is not instances and _expires(instances):
+                break
+        else:
+            return after
+    earliest = _earliest(after["attributes"])
+    if earliest == after.get(MARK):
+        return after
+    new = {name: value for name, value in after.items() if name != MARK}
+    if earliest is not None:
+        new[MARK] = earliest
+    return new
+
+
+def _expires(instances: list[Instance]) -> bool:
+    for instance in instances:
+        if "expiresAt" in instance:
+            return True
+        if "attributes" in instance and any(map(_expires, instance["attributes"].values())):
+            return True
+    return False
+
+
+def _earliest(attributes: Attributes) -> str | None:
+    found: list[str] = []
+    for instances in attributes.values():
+        for instance in instances:
+            if "expiresAt" in instance:
+                found.append(sortable(instance["expiresAt"]))
+            inside = _earliest(instance["attributes"]) if "attributes" in instance else None
+            if inside is not None:
+                found.append(inside)
+    return min(found, default=None)
+
+
+def _unexpired(attributes: Attributes, now: str) -> Attributes:
+    """The attributes without what has expired; what holds nothing expired is the same object as before."""
+    kept: Attributes = {}
+    for key, instances in attributes.items():
+        left = [one for instance in instances if (one := _unexpired_instance(instance, now)) is not None]
+        if left:
+            unchanged = len(left) == len(instances) and all(map(is_, left, instances))
+            kept[key] = instances if unchanged else left
+    return kept
+
+
+def _unexpired_instance(instance: Instance, now: str) -> Instance | None:
+    if "expiresAt" in instance and sortable(instance["expiresAt"]) <= now:
+        return None
+    if "attributes" not in instance:
+        return instance
+    old = instance["attributes"]
+    inside = _unexpired(old, now)
+    if len(inside) == len(old) and all(inside[key] is old[key] for key in old):
+        return instance
+    left = {name: value for name, value in instance.items() if name != "attributes"}
+    if inside:
+        left["attributes"] = inside
+    return left
