@@ -1,6 +1,7 @@
 """The private MongoDB of a broker that was given none: a single-node replica set in the data folder.
 
-The data folder holds `db/` (MongoDB's files), `port` (the port of the last start, used again when it is free),
+The data folder holds `db/` (MongoDB's files), `port` (the port of the last start, used again when it is free; written
+once the database is ready),
 `mongod.log`, and `lock` (held while a broker uses the folder).
 """
 
@@ -48,6 +49,7 @@ class EmbeddedMongo:
         self._cache_bytes = cache_bytes
         self._database_dir = self.data_dir / "db"
         self._log_file = self.data_dir / "mongod.log"
+        self._port_file = self.data_dir / "port"
         self._port = 0
         self._process: subprocess.Popen[bytes] | None = None
         self._lock: int | None = None
@@ -74,7 +76,14 @@ class EmbeddedMongo:
         self._take_folder()
         try:
             self._end_orphan()
-            self._launch(program, self._kept_port())
+            unfinished = any(self._database_dir.iterdir()) and not self._port_file.exists()
+            try:
+                self._launch(program, self._kept_port())
+            except EmbeddedMongoError:
+                if not unfinished or self._runs():
+                    raise
+                self._set_aside()
+                self._launch(program, self._kept_port())
         except BaseException:
             self.stop()
             raise
@@ -133,12 +142,22 @@ class EmbeddedMongo:
             f"The mongod of an earlier broker (process {pid}) does not end; end it, then try again."
         )
 
+    def _set_aside(self) -> None:
+        """Begin with an empty folder: a database whose making was interrupted never starts, and holds nothing."""
+        aside = self.data_dir / f"db-unfinished-{time.time_ns()}"
+        self._database_dir.rename(aside)
+        self._database_dir.mkdir()
+        log.warning("a database that was never ready does not start: making a new one", set_aside=str(aside))
+
+    def _runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def _is_ours(self, pid: int) -> bool:
         return str(self._database_dir) in command_line(pid)
 
     def _kept_port(self) -> int:
         try:
-            port = int((self.data_dir / "port").read_text())
+            port = int(self._port_file.read_text())
         except (OSError, ValueError):
             return _free_port()
         return port if _is_free(port) else _free_port()
@@ -166,7 +185,7 @@ class EmbeddedMongo:
             self._become_primary(deadline)
         except PyMongoError as error:
             raise EmbeddedMongoError(f"{program} runs but takes no writes ({error}); see {self._log_file}.") from error
-        (self.data_dir / "port").write_text(f"{port}\n")
+        self._port_file.write_text(f"{port}\n")
 
     def _arguments(self, port: int) -> list[str]:
         return [

@@ -183,6 +183,20 @@ def test_an_orphan_of_the_same_folder_is_ended_and_no_other(tmp_path):
         assert runs(other.pid)
 
 
+@pytest.mark.parametrize("delay", [0.0, 0.03, 0.1])
+def test_a_database_whose_making_was_interrupted_is_made_anew(tmp_path, delay):
+    database = tmp_path / "db"
+    database.mkdir()
+    arguments = [str(find_mongod()), "--dbpath", str(database), "--port", "0", "--bind_ip", "127.0.0.1", "--quiet"]
+    with subprocess.Popen(arguments, stdout=subprocess.DEVNULL) as interrupted:
+        assert eventually(lambda: (database / "mongod.lock").exists() and (database / "mongod.lock").stat().st_size > 0)
+        time.sleep(delay)  # the moments at which it can be interrupted
+        interrupted.kill()
+
+    with started(tmp_path) as mongo:
+        write(mongo.uri, "a")
+
+
 def test_a_lock_file_that_names_a_stranger_ends_nobody(tmp_path):
     with subprocess.Popen(["sleep", "60"]) as stranger:
         (tmp_path / "db").mkdir()
