@@ -1,10 +1,10 @@
 """How much random input the tests against a running broker try.
 
-HYPOTHESIS_PROFILE=thorough tries twenty times as much as the default run.
+HYPOTHESIS_PROFILE=thorough tries thirty times as much as the default run.
 """
 
 import os
 
 THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
-EXAMPLES = 1_000 if THOROUGH else 50
+EXAMPLES = 1_000 if THOROUGH else 30
 """Random cases per test."""
