@@ -46,7 +46,7 @@ from tests.faults.harness import (
     subscriber,
 )
 
-ROUNDS = int(os.environ.get("VELA_FAULT_ROUNDS") or 2)
+ROUNDS = int(os.environ.get("VELA_FAULT_ROUNDS") or 1)
 READINGS = 2_400
 RECOVERY_SECONDS = 30.0
 OFF_STREET_PARKING = "https://smartdatamodels.org/dataModel.Parking/OffStreetParking"

@@ -1,6 +1,6 @@
 """Bad input never answers 500, and the broker stays up: junk of every kind over every route.
 
-The default run takes seconds; HYPOTHESIS_PROFILE=thorough tries thirty times as much.
+The default run takes seconds; HYPOTHESIS_PROFILE=thorough tries forty times as much.
 """
 
 import itertools
