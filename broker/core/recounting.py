@@ -5,8 +5,6 @@ lost in the middle of one, and for entities that are older than the census. Ever
 those of the dead.
 """
 
-import asyncio
-import random
 import time
 import uuid
 from collections.abc import Iterable
@@ -15,20 +13,15 @@ from typing import Protocol
 
 import structlog
 
+from broker.background import Background, pause
 from broker.ngsild.errors import NgsiLdError
+from broker.storage.processes import Coroner, KnowsAlive
 from broker.storage.recounts import Outcome, Recounting
 
 log = structlog.get_logger(__name__)
 
 _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 600.0
 _GRACE = 30.0
-
-
-class KnowsProcesses(Protocol):
-    """Which processes are alive."""
-
-    async def alive(self) -> set[str]:
-        """The processes whose lease has not run out."""
 
 
 class Recountable(Protocol):
@@ -62,14 +55,14 @@ class Doubts(Protocol):
     doubtful: set[str]
 
 
-class Recounter:
+class Recounter(Background):
     """Looks for types in doubt again and again, and recounts them one at a time on behalf of `process`."""
 
     def __init__(
         self,
         process: str,
         store: Recountable,
-        processes: KnowsProcesses,
+        processes: KnowsAlive,
         own: Doubts,
         *,
         interval: float = 2.0,
@@ -77,38 +70,23 @@ class Recounter:
     ) -> None:
         self._process = process
         self._store = store
-        self._processes = processes
         self._own = own
         self._interval = interval
         self._grace = grace
-        self._suspects: set[str] = set()
+        self._coroner = Coroner(process, processes)
         self._uncovered = True
         self._covering: set[str] = set()
         self._due: dict[tuple[str, str], float] = {}
         self._pauses: dict[tuple[str, str], float] = {}
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to look."""
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Look no more; what is being counted stays in doubt."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def look(self) -> None:
         """Recount what is in doubt by now. Raises NgsiLdError if that cannot be known."""
         writers = await self._store.writers()
-        alive = await self._processes.alive()
-        if self._process not in alive:
-            self._suspects.clear()  # its own signs of life are missing: nobody can be judged
+        verdict = await self._coroner.judge(set().union(*writers.values()))
+        if verdict is None:
             return
-        silent = set().union(*writers.values()) - alive
-        dead = silent & self._suspects
-        self._suspects = silent
-        who = Recounting(self._process, alive, dead, self._grace)
+        dead = verdict.dead
+        who = Recounting(self._process, verdict.alive, dead, self._grace)
         if self._uncovered:
             await self._cover(who)
         for tenant in {*self._covering, *self._own.doubtful, *(one for one in writers if writers[one] & dead)}:
@@ -172,5 +150,4 @@ class Recounter:
                 log.warning("what is in doubt could not be looked for", reason=error.detail)
             except Exception:
                 log.exception("recounting failed")
-            # At random moments, so that processes started together do not look together.
-            await asyncio.sleep(self._interval * random.uniform(0.5, 1))  # noqa: S311 - no secrecy needed
+            await pause(self._interval)

@@ -13,6 +13,7 @@ from typing import Protocol
 import orjson
 import structlog
 
+from broker.background import Background
 from broker.core.snapshot_documents import render_notification
 from broker.jsonld.core import CORE_CONTEXT_URL
 from broker.ngsild.errors import NgsiLdError
@@ -58,7 +59,7 @@ class Posts(Protocol):
         """POST; the status of the answer. OutboundError if there is none."""
 
 
-class SnapshotNotifier:
+class SnapshotNotifier(Background):
     """Announces changes and sends what is announced. `timeout` is for one attempt, `max_age` for all, in seconds."""
 
     def __init__(
@@ -70,17 +71,6 @@ class SnapshotNotifier:
         self._timeout = timeout
         self._max_age = max_age
         self._due = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to send."""
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Send no more; what is left is for other processes, or the next start."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def announce(self, document: Document, *, deleted: bool = False) -> str | None:
         """Store a notice of a change that is about to be made; its id, or None if nobody wants to know.

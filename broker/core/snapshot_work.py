@@ -5,7 +5,6 @@ process looks for what the dead have left behind and for what has expired; what 
 """
 
 import asyncio
-import random
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
@@ -13,6 +12,7 @@ from typing import Any, Protocol
 import orjson
 import structlog
 
+from broker.background import Background, pause
 from broker.core.queries import EntityQuery, Filter
 from broker.core.snapshot_documents import overall_status
 from broker.core.snapshot_notices import SnapshotNotifier
@@ -21,6 +21,7 @@ from broker.ngsild.content import read_content, snapshot_content
 from broker.ngsild.errors import InternalError, NgsiLdError, Unavailable
 from broker.ngsild.model import Entity
 from broker.ngsild.timestamps import now_text
+from broker.storage.processes import Coroner, KnowsAlive
 from broker.storage.snapshot_parts import EVERYTHING, Part
 from broker.storage.snapshots import Document
 
@@ -107,13 +108,6 @@ class ResolvesContexts(Protocol):
         """The Context for the value of an "@context" that a tenant gave."""
 
 
-class KnowsProcesses(Protocol):
-    """Which processes are alive."""
-
-    async def alive(self) -> set[str]:
-        """The processes whose lease has not run out."""
-
-
 class DropsSubscriptions(Protocol):
     """The subscriptions on the contents of snapshots."""
 
@@ -124,7 +118,7 @@ class DropsSubscriptions(Protocol):
 CompileQuery = Callable[[dict[str, Any], Context, str], tuple[EntityQuery, Part]]
 
 
-class SnapshotWork:
+class SnapshotWork(Background):
     """The work of the process `process`."""
 
     def __init__(
@@ -137,7 +131,7 @@ class SnapshotWork:
         queries: Selects,
         contexts: ResolvesContexts,
         compile_query: CompileQuery,
-        processes: KnowsProcesses,
+        processes: KnowsAlive,
         subscriptions: DropsSubscriptions,
     ) -> None:
         self.process = process
@@ -147,25 +141,23 @@ class SnapshotWork:
         self._queries = queries
         self._contexts = contexts
         self._compile_query = compile_query
-        self._processes = processes
         self._subscriptions = subscriptions
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._jobs: set[asyncio.Task[None]] = set()
-        self._suspects: set[str] = set()
+        self._coroner = Coroner(process, processes)
         self._uses: dict[tuple[str, str], str] = {}
-        self._rounds: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Begin to do the rounds."""
         self._notifier.start()
-        self._rounds = asyncio.create_task(self._run())
+        super().start()
 
     async def stop(self) -> None:
         """Break off; what is being filled is for other processes, or the next start."""
-        tasks = [*self._jobs, *([self._rounds] if self._rounds is not None else [])]
-        for task in tasks:
+        await super().stop()
+        for task in self._jobs:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._jobs, return_exceptions=True)
         await self._notifier.stop()
 
     def start_job(self, document: Document) -> None:
@@ -208,17 +200,14 @@ class SnapshotWork:
     async def _take_over(self) -> None:
         jobs = await self._store.jobs()
         if not jobs:
-            self._suspects.clear()
+            self._coroner.forget()
             return
-        alive = await self._processes.alive()
-        if self.process not in alive:
-            self._suspects.clear()  # its own signs of life are missing: nobody can be judged
+        verdict = await self._coroner.judge({document["job"]["process"] for document in jobs})
+        if verdict is None:
             return
-        silent = {document["job"]["process"] for document in jobs} - alive
         for document in jobs:
-            if document["job"]["process"] in silent & self._suspects:
+            if document["job"]["process"] in verdict.dead:
                 await self._restart(document)
-        self._suspects = silent
 
     async def _restart(self, document: Document) -> None:
         key = document["_id"]
@@ -229,8 +218,7 @@ class SnapshotWork:
 
     async def _run(self) -> None:
         while True:
-            # At random moments, so that workers started together do not look together.
-            await asyncio.sleep(_ROUND * random.uniform(0.5, 1))  # noqa: S311 - no secrecy needed
+            await pause(_ROUND)
             try:
                 await self.look()
             except NgsiLdError as error:

@@ -5,13 +5,12 @@ that changes nothing: the committer takes what has expired out of every entity t
 notified.
 """
 
-import asyncio
-import random
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import structlog
 
+from broker.background import Background, pause
 from broker.core.batch import CommitsMany
 from broker.ngsild.errors import NgsiLdError
 from broker.ngsild.model import Entity
@@ -36,7 +35,7 @@ class KnowsTransience(Protocol):
         """The tenants in which something may expire."""
 
 
-class Sweeper:
+class Sweeper(Background):
     """Sweeps again and again; what expires is gone from storage after about `interval` seconds."""
 
     def __init__(
@@ -46,17 +45,6 @@ class Sweeper:
         self._store = store
         self._tenants = tenants
         self._interval = interval
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to sweep."""
-        self._task = asyncio.create_task(self._run())
-
-    async def stop(self) -> None:
-        """Sweep no more. What was being committed is finished by the committer."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
 
     async def sweep(self) -> None:
         """Remove what has expired by now in all tenants. NgsiLdError if it is unknown which these are."""
@@ -78,8 +66,7 @@ class Sweeper:
 
     async def _run(self) -> None:
         while True:
-            # At random moments, so that workers started together do not sweep together.
-            await asyncio.sleep(self._interval * random.uniform(0.5, 1))  # noqa: S311 - no secrecy needed
+            await pause(self._interval)
             try:
                 await self.sweep()
             except NgsiLdError as error:

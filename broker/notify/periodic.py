@@ -13,7 +13,6 @@ delivered no further one is made: for an endpoint that is away, one waits. Where
 import asyncio
 import contextlib
 import itertools
-import random
 import time
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -21,6 +20,7 @@ from typing import Protocol
 
 import structlog
 
+from broker.background import Background, pause
 from broker.ngsild.errors import NgsiLdError, Unavailable
 from broker.ngsild.model import Entity
 from broker.ngsild.timestamps import now_text
@@ -110,7 +110,7 @@ class Delivers(Protocol):
         """Count a notification that could not be made."""
 
 
-class PeriodicNotifications:
+class PeriodicNotifications(Background):
     """Makes what is due, again and again, until it is stopped."""
 
     def __init__(
@@ -133,17 +133,10 @@ class PeriodicNotifications:
         self._lease = lease
         self._sequence = itertools.count(1)
         self._making: set[asyncio.Task[None]] = set()
-        self._task: asyncio.Task[None] | None = None
-
-    def start(self) -> None:
-        """Begin to look for what is due."""
-        self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
         """Look no more, and soon break off what is being made: it stays due."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+        await super().stop()
         making = list(self._making)
         if making:
             await asyncio.wait(making, timeout=_PATIENCE)
@@ -178,8 +171,7 @@ class PeriodicNotifications:
                 log.warning("periodic notifications wait for the storage", reason=error.detail)
             except Exception:
                 log.exception("looking for periodic notifications failed")
-            # At random moments, so that processes started together do not look together.
-            await asyncio.sleep(LOOK * random.uniform(0.5, 1))  # noqa: S311 - no secrecy needed
+            await pause(LOOK)
 
     async def _make(self, period: Period) -> None:
         name = period.document["_id"]

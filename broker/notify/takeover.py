@@ -1,7 +1,7 @@
 """Taking over what dead processes still owe, while running and at every start.
 
-Whoever has something in the outbox and shows no sign of life in two looks in a row is dead; one living process becomes
-its heir (`Processes.inherit`) and marks all its notifications as its own in one step. A notification whose change never
+If one that has something in the outbox is found dead (`storage/processes.py`), one living process becomes its heir
+(`Processes.inherit`) and marks all its notifications as its own in one step. A notification whose change never
 landed was never owed: it is dropped, once it is old enough that its write cannot still be under way. The others are
 delivered in the order of their commits.
 """
@@ -18,6 +18,7 @@ import structlog
 from broker.ngsild.errors import NgsiLdError, NonexistentTenant
 from broker.notify.owed import OF_NO_COMMIT, Owed
 from broker.storage.outbox import Position, position
+from broker.storage.processes import Coroner, KnowsAlive
 
 log = structlog.get_logger(__name__)
 
@@ -27,11 +28,8 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-class KnowsProcesses(Protocol):
-    """Which processes are alive."""
-
-    async def alive(self) -> set[str]:
-        """The processes whose lease has not run out."""
+class KnowsProcesses(KnowsAlive, Protocol):
+    """Which processes are alive, and who takes over from the others."""
 
     async def inherit(self, dead: str, heir: str, alive: set[str]) -> bool:
         """Whether `heir` may take over what `dead` owed."""
@@ -82,23 +80,20 @@ class Takeover:
         self._landed = landed
         self._offer = offer
         self._grace = grace
-        self._suspects: set[str] = set()
+        self._coroner = Coroner(heir, processes)
         self._inheriting: dict[str, asyncio.Task[None]] = {}
 
     async def look(self) -> None:
         """Look for dead processes once, and start to take over what they owed. Raises Unavailable."""
         owners = await self._outbox.owners()
-        alive = await self._processes.alive()
-        if self._heir not in alive:
-            self._suspects.clear()  # its own signs of life are missing: the storage was away, nobody can be judged
+        verdict = await self._coroner.judge(owners)
+        if verdict is None:
             return
-        silent = owners - alive
-        for dead in sorted(silent & self._suspects):
-            if dead not in self._inheriting and await self._processes.inherit(dead, self._heir, alive):
+        for dead in sorted(verdict.dead):
+            if dead not in self._inheriting and await self._processes.inherit(dead, self._heir, verdict.alive):
                 task = asyncio.create_task(self._inherit(dead))
                 self._inheriting[dead] = task
                 task.add_done_callback(partial(self._inherited, dead))
-        self._suspects = silent
 
     async def stop(self) -> None:
         """Break off what is under way: it stays owed."""

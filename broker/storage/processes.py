@@ -4,7 +4,9 @@ Each process renews its document every second. One that has not done so for `LEA
 owed is taken over. All times are those of MongoDB's clock ($$NOW), so that the clocks of the hosts need not agree.
 """
 
-from typing import Any
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from pymongo import ASCENDING, WriteConcern
 from pymongo.errors import DuplicateKeyError
@@ -15,6 +17,48 @@ LEASE = 5.0
 """Seconds after its last sign of life when a process counts as dead."""
 
 _FORGET_AFTER = 7 * 86_400
+
+
+class KnowsAlive(Protocol):
+    """Which processes are alive."""
+
+    async def alive(self) -> set[str]:
+        """The processes whose lease has not run out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Who is alive, and who of those that were asked for is dead."""
+
+    alive: set[str]
+    dead: set[str]
+
+
+class Coroner:
+    """Judges on behalf of `process` who is dead: whoever shows no sign of life in two looks in a row."""
+
+    def __init__(self, process: str, processes: KnowsAlive) -> None:
+        self._process = process
+        self._processes = processes
+        self._suspects: AbstractSet[str] = frozenset()
+
+    async def judge(self, involved: AbstractSet[str]) -> Verdict | None:
+        """Look once at the processes `involved`. Raises Unavailable.
+
+        None if the own signs of life are missing: the storage was away, so nobody can be judged.
+        """
+        alive = await self._processes.alive()
+        if self._process not in alive:
+            self.forget()
+            return None
+        silent = involved - alive
+        dead = set(silent & self._suspects)
+        self._suspects = silent
+        return Verdict(alive, dead)
+
+    def forget(self) -> None:
+        """Suspect nobody any more."""
+        self._suspects = frozenset()
 
 
 class Processes:
