@@ -14,7 +14,7 @@ from broker.web.endpoint import Call
 from broker.web.map_parameters import location_of, map_id_at
 from broker.web.negotiation import ENTITY_MAP
 from broker.web.parameters import Page, Presentation, Query
-from broker.web.query_parameters import QueryParameters, entity_query
+from broker.web.query_parameters import QueryParameters, entity_query, read_selection
 from broker.web.replies import no_content
 from broker.web.services import Services
 
@@ -33,36 +33,19 @@ class PurgeParameters:
 def read_purge_parameters(query: Query, _services: Services) -> PurgeParameters:
     """Read the URL parameters of Purge Entities.
 
-    BadRequestData for paths into linked entities, for both keep and drop, and for local=false beside type=*. The
-    context source filter `csf` is checked, but filters nothing, as there are no context sources; `geometryProperty`
-    concerns representations only.
+    BadRequestData for paths into linked entities, and for both keep and drop. The context source filter `csf` is
+    checked, but filters nothing, as there are no context sources; `geometryProperty` concerns representations only.
     """
-    selection = QueryParameters(
-        type=query.text("type"),
-        ids=query.words("id"),
-        id_pattern=query.text("idPattern"),
-        q=query.text("q"),
-        scope_q=query.text("scopeQ"),
-        georel=query.text("georel"),
-        geometry=query.text("geometry"),
-        coordinates=query.text("coordinates"),
-        geoproperty=query.text("geoproperty"),
-        local=query.boolean("local"),
-        presentation=Presentation(attrs=query.projection("attrs")),
-        page=Page(limit=0),
-    )
+    selection = read_selection(query, Presentation(attrs=query.projection("attrs")), Page(limit=0))
     keep, drop = query.projection("keep"), query.projection("drop")
-    local, csf = query.text("local"), query.text("csf")
     query.text("geometryProperty")
     query.finish()
     if keep and drop:
         raise BadRequestData("The URL parameters keep and drop exclude each other: give one of them.")
-    if selection.type == "*" and local is not None and not selection.local:
-        raise BadRequestData("type=* asks for all local entities: leave local=false out.")
     for name in drop:
         if name in _IDENTITY:
             raise BadRequestData(f"The URL parameter drop names {name!r}, without which there is no entity.")
-    for name, text in (("q", selection.q), ("csf", csf)):
+    for name, text in (("q", selection.q), ("csf", selection.csf)):
         if text is not None:
             _check_filter(name, text)
     return PurgeParameters(selection, keep, drop)

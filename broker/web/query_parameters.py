@@ -1,6 +1,6 @@
 """The parameters of Query Entities, as they come in a URL (table 6.4.3.2-1) or in a body (`query_documents.py`)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import orjson
@@ -74,11 +74,10 @@ class QueryParameters:
     maps: MapParameters = NO_MAP
 
 
-def read_query_parameters(query: Query, services: Services) -> QueryParameters:
-    """Read the URL parameters of Query Entities."""
-    options = query.options({*PRESENTATION_OPTIONS, "count"})
-    settings = services.settings
-    parameters = QueryParameters(
+def read_selection(query: Query, presentation: Presentation, page: Page) -> QueryParameters:
+    """Read the URL parameters that say which entities: those that queries and purges have in common."""
+    local = query.boolean("local")
+    return QueryParameters(
         type=query.text("type"),
         ids=query.words("id"),
         id_pattern=query.text("idPattern"),
@@ -88,13 +87,23 @@ def read_query_parameters(query: Query, services: Services) -> QueryParameters:
         geometry=query.text("geometry"),
         coordinates=query.text("coordinates"),
         geoproperty=query.text("geoproperty"),
-        local=query.boolean("local"),
-        distributed=query.text("local") is not None and not query.boolean("local"),
-        presentation=read_presentation(query, options),
-        page=read_page(query, options, settings.query_limit_default, settings.query_limit_max),
+        local=local,
+        distributed=query.text("local") is not None and not local,
+        csf=query.text("csf"),
+        presentation=presentation,
+        page=page,
+    )
+
+
+def read_query_parameters(query: Query, services: Services) -> QueryParameters:
+    """Read the URL parameters of Query Entities."""
+    options = query.options({*PRESENTATION_OPTIONS, "count"})
+    settings = services.settings
+    page = read_page(query, options, settings.query_limit_default, settings.query_limit_max)
+    parameters = replace(
+        read_selection(query, read_presentation(query, options), page),
         expand_values=query.words("expandValues"),
         json_keys=query.words("jsonKeys"),
-        csf=query.text("csf"),
         order_by=query.words("orderBy"),
         collation=query.text("collation"),
         order_from=query.text("orderFrom"),
