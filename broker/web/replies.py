@@ -1,6 +1,7 @@
 """Responses: the few shapes that answers of the API have."""
 
 import time
+from abc import abstractmethod
 from collections.abc import Sequence
 from email.utils import formatdate
 from typing import Any
@@ -41,13 +42,13 @@ class AsItStands(web.Response):
             self._headers[hdrs.SERVER] = SERVER
         return self._headers
 
+    @abstractmethod
     def _become_ordinary(self) -> None:
         """Call the constructor of web.Response."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _bytes(self) -> bytes:
         """All of the answer as it is sent; nothing if only an ordinary response can say it."""
-        raise NotImplementedError
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write the answer."""
