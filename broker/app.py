@@ -51,6 +51,7 @@ from broker.notify.registry import Registry
 from broker.notify.sending import Sender
 from broker.notify.trust import Trust, UntrustworthyError
 from broker.outbound import Outbound, OutboundPolicy
+from broker.posting import Poster
 from broker.setting import SettingsError
 from broker.settings import Settings
 from broker.storage.census import CensusStore
@@ -128,9 +129,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     metrics = Metrics()
     process = secrets.token_hex(4)
     async with contextlib.AsyncExitStack() as stack:
-        outbound = Outbound(OutboundPolicy(allow=settings.outbound_allow, deny=settings.outbound_deny))
-        await outbound.start()
-        stack.push_async_callback(outbound.close)
+        outbound, poster = await stack.enter_async_context(_open_http(settings))
         mongo = await Mongo.connect(settings.mongo_uri, driver_name=settings.mongo_driver, database=settings.database)
         stack.push_async_callback(mongo.close)
 
@@ -171,7 +170,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             outbox=outbox,
             processes=processes,
             landed=entities.landed,
-            sender=Sender(outbound, mqtt, trust),
+            sender=Sender(poster, mqtt, trust),
             completer=completer,
             metrics=metrics,
             limits=DeliveryLimits(
@@ -249,7 +248,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         snapshot_notifier = SnapshotNotifier(
             notices,
             snapshots_kept,
-            outbound,
+            poster,
             timeout=settings.notification_timeout,
             max_age=settings.notification_max_age,
         )
@@ -346,6 +345,18 @@ def read_policies(settings: Settings, models: dict[str, Model]) -> Policies:
         return Policies.parse(settings.validation_default, settings.validation_policies, names)
     except ValueError as error:
         raise SettingsError(f"validation_policies: {error}") from error
+
+
+@contextlib.asynccontextmanager
+async def _open_http(settings: Settings) -> AsyncIterator[tuple[Outbound, Poster]]:
+    outbound = Outbound(OutboundPolicy(allow=settings.outbound_allow, deny=settings.outbound_deny))
+    poster = Poster(outbound)
+    await outbound.start()
+    try:
+        yield outbound, poster
+    finally:
+        await poster.close()
+        await outbound.close()
 
 
 @contextlib.asynccontextmanager

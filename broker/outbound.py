@@ -1,4 +1,4 @@
-"""Requests that Vela sends to addresses which clients choose: the one policy for all of them, and the one HTTP client.
+"""Requests that Vela sends to addresses which clients choose: the one policy for all of them, and what downloads.
 
 An address is checked where it is used: the resolver hands the connector only addresses that passed, so a name cannot
 resolve to one address for the check and to another for the connection. Redirects are followed by hand, each one
@@ -7,16 +7,14 @@ credential to another host.
 """
 
 import asyncio
-import io
 import socket
-import ssl
-import time
 from collections.abc import Iterable, Mapping
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any, NamedTuple
 
 import aiohttp
 import orjson
+from aiohappyeyeballs import start_connection
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 from yarl import URL
@@ -28,11 +26,8 @@ _ACCEPT_JSON_LD = f"{JSON_LD}, application/json;q=0.9, */*;q=0.1"
 _NAT64 = ip_network("64:ff9b::/96")
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _UTF8_MARK = b"\xef\xbb\xbf"
-_READ_OF_POST_ANSWERS = 64 * 1024
-_TIME_TO_DRAIN = 1.0
-_LARGEST_PIECE = 256 * 1024
 _KEPT_ALIVE = 15.0
-_ORIGINS_KEPT_ALIVE = 250
+_NEXT_ADDRESS_AFTER = 0.25
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
@@ -145,7 +140,6 @@ class Outbound:
         self._connections = connections
         self._per_host = per_host
         self._open: aiohttp.ClientSession | None = None
-        self._kept_alive: dict[URL, float] = {}
 
     async def start(self) -> None:
         """Open the pool, in the event loop that will use it."""
@@ -199,38 +193,6 @@ class Outbound:
             raise _failure(error) from error
         raise OutboundError(f"it led to more than {max_redirects} redirects")
 
-    async def post(
-        self,
-        url: str,
-        body: bytes,
-        headers: Mapping[str, str],
-        timeout: float,  # noqa: ASYNC109 - every endpoint has its own
-        tls: ssl.SSLContext | None = None,
-    ) -> int:
-        """POST `body` and return the status of the answer, whose body is dropped.
-
-        Redirects are not followed: `headers` are for this host alone. `tls` says which certificates are trusted, if not
-        those of the system. Raises OutboundRefused, or OutboundError if no answer comes within `timeout` seconds.
-        """
-        try:
-            async with asyncio.timeout(timeout) as deadline:
-                target = _url(url)
-                self.policy.check_url(target)
-                # aiohttp sends bytes in one piece; as a file, a large body leaves the event loop room between chunks.
-                data = body if len(body) <= _LARGEST_PIECE else io.BytesIO(body)
-                if not self._keeps_alive(target.origin()):
-                    headers = {**headers, "Connection": "close"}
-                async with self._session.post(
-                    target, data=data, headers=headers, allow_redirects=False, ssl=tls or True
-                ) as answer:
-                    deadline.reschedule(None)
-                    await _drain(answer)
-                    return answer.status
-        except TimeoutError as error:
-            raise OutboundError(f"there was no answer within {timeout:g} s") from error
-        except (aiohttp.ClientError, ValueError) as error:
-            raise _failure(error) from error
-
     async def connect(self, host: str, port: int) -> socket.socket:
         """A TCP connection, its socket not blocking, for protocols other than HTTP.
 
@@ -240,45 +202,26 @@ class Outbound:
             found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as error:
             raise OutboundError("its host name cannot be resolved") from error
-        failure = OutboundError("its host name has no address")
-        for family, _, _, _, address in found:
+        allowed = []
+        refusal = OutboundError("its host name has no address")
+        for one in found:
             try:
-                self.policy.check_address(host, str(address[0]))
-                return await _connected(family, address)
-            except OutboundRefused as refusal:
-                failure = refusal
-            except OSError as error:
-                failure = OutboundError(f"it cannot be connected to ({error.strerror or error})")
-        raise failure
-
-    def _keeps_alive(self, origin: URL) -> bool:
-        """Whether the connection may stay open: aiohttp bounds connections in use, but not those that idle."""
-        now = time.monotonic()
-        kept = self._kept_alive
-        if kept.pop(origin, None) is None and len(kept) >= _ORIGINS_KEPT_ALIVE:
-            longest_idle = next(iter(kept))
-            if now - kept[longest_idle] < _KEPT_ALIVE:
-                return False
-            del kept[longest_idle]
-        kept[origin] = now
-        return True
+                self.policy.check_address(host, str(one[4][0]))
+                allowed.append(one)
+            except OutboundRefused as error:
+                refusal = error
+        if not allowed:
+            raise refusal
+        try:
+            return await start_connection(allowed, happy_eyeballs_delay=_NEXT_ADDRESS_AFTER, interleave=1)
+        except OSError as error:
+            raise OutboundError(f"it cannot be connected to ({error.strerror or error})") from error
 
     @property
     def _session(self) -> aiohttp.ClientSession:
         if self._open is None:
             raise OutboundError("Vela is not started, or is stopping")
         return self._open
-
-
-async def _connected(family: int, address: Any) -> socket.socket:
-    connection = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        connection.setblocking(False)
-        await asyncio.get_running_loop().sock_connect(connection, address)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
 
 
 def _network(entry: str) -> Network | None:
@@ -361,20 +304,6 @@ def _decode(body: bytes) -> Any:
         return orjson.loads(body.removeprefix(_UTF8_MARK))
     except orjson.JSONDecodeError as error:
         raise InvalidAnswer(f"its answer is not JSON ({error})") from error
-
-
-async def _drain(answer: aiohttp.ClientResponse) -> None:
-    """Read a short body to its end, so that the connection can serve the next request; give up on any other."""
-    try:
-        async with asyncio.timeout(_TIME_TO_DRAIN):
-            size = 0
-            async for chunk in answer.content.iter_any():
-                size += len(chunk)
-                if size > _READ_OF_POST_ANSWERS:
-                    answer.close()
-                    return
-    except (TimeoutError, aiohttp.ClientError):
-        answer.close()
 
 
 def _failure(error: Exception) -> OutboundError:

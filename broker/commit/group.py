@@ -39,7 +39,7 @@ from broker.ngsild.expiry import marked, visible
 from broker.ngsild.model import Entity
 from broker.ngsild.mutations import Mutation
 from broker.ngsild.timestamps import now_text
-from broker.notify.owed import Owed
+from broker.notify.owed import Owed, Parcel
 from broker.storage.client import Election
 from broker.storage.entities import EntityStore, WriteReport, Writes
 
@@ -61,8 +61,8 @@ class Checks(Protocol):
 class Notifies(Protocol):
     """Matching of changes against subscriptions, and delivery."""
 
-    def match(self, change: Change, commit: int) -> list[Owed]:
-        """The notifications that the change owes."""
+    def match(self, change: Change, parcel: Parcel) -> list[Owed]:
+        """The notifications that the change owes, of the parcel of this attempt."""
 
     def release(self, owed: Sequence[Owed]) -> None:
         """Deliver: the change is stored, and so are these notifications."""
@@ -223,6 +223,7 @@ class Group:
     async def _attempt(self) -> None:
         """Apply what is pending and store it; what stays pending has lost a race or rested on a stale cache."""
         commit = next(self._services.commits) if self._doubtful is None else self._doubtful
+        parcel = Parcel(commit)
         now = now_text()
         writes = Writes()
         results: dict[str, Entity | None] = {}
@@ -231,8 +232,8 @@ class Group:
             stored = self._stored[entity_id]
             before = visible(stored, now)
             if before is not stored:
-                self._expire(Change(self._tenant, entity_id, stored, before, now), commit, owed)
-            after = self._apply(entity_id, before, now, commit, owed)
+                self._expire(Change(self._tenant, entity_id, stored, before, now), parcel, owed)
+            after = self._apply(entity_id, before, now, parcel, owed)
             if after is not stored:
                 results[entity_id] = add_statement(writes, stored, after, self._services.process, commit)
             elif entity_id in owed:
@@ -248,7 +249,7 @@ class Group:
             self._under_way = None
 
     def _apply(
-        self, entity_id: str, before: Entity | None, now: str, commit: int, owed: dict[str, list[Owed]]
+        self, entity_id: str, before: Entity | None, now: str, parcel: Parcel, owed: dict[str, list[Owed]]
     ) -> Entity | None:
         """The entity after its pending mutations; each entry keeps its outcome, `owed` what has to be notified."""
         current = before
@@ -260,7 +261,7 @@ class Group:
                 if after is not current:
                     change = Change(self._tenant, entity_id, current, after, now)
                     self._services.checker.check(change)
-                    notifications = self._services.notifier.match(change, commit)
+                    notifications = self._services.notifier.match(change, parcel)
                     if notifications:
                         owed.setdefault(entity_id, []).extend(notifications)
                     current = after
@@ -272,10 +273,10 @@ class Group:
                 entry.outcome = InternalError("The update failed unexpectedly; the log of the broker has the cause.")
         return current
 
-    def _expire(self, change: Change, commit: int, owed: dict[str, list[Owed]]) -> None:
+    def _expire(self, change: Change, parcel: Parcel, owed: dict[str, list[Owed]]) -> None:
         """Owe the notifications of what has expired: this commit, whatever its mutations, takes it out of storage."""
         try:
-            notifications = self._services.notifier.match(change, commit)
+            notifications = self._services.notifier.match(change, parcel)
         except Exception:
             log.exception("an expiry could not be notified", tenant=self._tenant, entity=change.entity_id)
             return

@@ -63,11 +63,11 @@ class SnapshotNotifier(Background):
     """Announces changes and sends what is announced. `timeout` is for one attempt, `max_age` for all, in seconds."""
 
     def __init__(
-        self, store: KeepsNotices, snapshots: FindsSnapshots, outbound: Posts, *, timeout: float, max_age: float
+        self, store: KeepsNotices, snapshots: FindsSnapshots, http: Posts, *, timeout: float, max_age: float
     ) -> None:
         self._store = store
         self._snapshots = snapshots
-        self._outbound = outbound
+        self._http = http
         self._timeout = timeout
         self._max_age = max_age
         self._due = asyncio.Event()
@@ -149,7 +149,7 @@ class SnapshotNotifier(Background):
         """Why the notification has to be tried again; None if it need not."""
         try:
             headers = orjson.loads(notice["headers"])
-            status = await self._outbound.post(notice["url"], notice["body"].encode(), headers, self._timeout)
+            status = await self._http.post(notice["url"], notice["body"].encode(), headers, self._timeout)
         except OutboundRefused as error:
             log.warning("notification refused", notification=notice["_id"], endpoint=notice["url"], reason=str(error))
             return None

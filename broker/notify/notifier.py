@@ -25,9 +25,10 @@ from broker.notify.drafts import write_draft
 from broker.notify.endpoint_set import EndpointSet
 from broker.notify.endpoints import DeliveryLimits
 from broker.notify.matching import Events
-from broker.notify.owed import Owed, new_notification_id
+from broker.notify.owed import Owed, Parcel
 from broker.notify.registry import Registry
 from broker.notify.rendering import Projection
+from broker.notify.settling import Forgets, Settlement
 from broker.notify.subscription import Subscription, endpoint_name
 from broker.notify.takeover import KnowsProcesses, Landed, OwedByOthers, Takeover
 from broker.notify.throttling import GivesTurns
@@ -71,6 +72,10 @@ class Processes(KnowsProcesses, Protocol):
         """Forget `process`, which ends."""
 
 
+class KeepsOwed(OwedByOthers, Forgets, Protocol):
+    """What the outbox offers to delivery."""
+
+
 class Notifier:
     """`process` is the id of this broker process, the one under which the committer numbers its commits."""
 
@@ -80,7 +85,7 @@ class Notifier:
         process: str,
         registry: Registry,
         store: CountsAndTurns,
-        outbox: OwedByOthers,
+        outbox: KeepsOwed,
         processes: Processes,
         landed: Landed,
         sender: Sends,
@@ -92,11 +97,11 @@ class Notifier:
         self.process = process
         self._registry = registry
         self._matching = registry.matching
-        self._outbox = outbox
         self._processes = processes
         self._limits = limits or DeliveryLimits()
         self._pace = pace or Pace()
         self._counters = Counters(store)
+        self._settlement = Settlement(self._counters, outbox)
         self._courier = NotificationCourier(
             sender=sender,
             completer=completer,
@@ -105,19 +110,17 @@ class Notifier:
             counters=self._counters,
             metrics=metrics,
             limits=self._limits,
-            finished=self._finish,
+            finished=self._settlement.finished,
         )
         self._takeover = Takeover(
             heir=process, processes=processes, outbox=outbox, landed=landed, offer=self._offer, grace=self._pace.grace
         )
         self._endpoints = EndpointSet(self._courier, outbox, self._limits)
         self._sequence = count(1)
-        self._finished: list[str] = []
-        self._settling = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
-    def match(self, change: Change, commit: int) -> list[Owed]:
-        """The notifications that `change`, committed with the number `commit`, owes (clause 5.8.6).
+    def match(self, change: Change, parcel: Parcel) -> list[Owed]:
+        """The notifications that `change` owes (clause 5.8.6), of the `parcel` of this attempt to commit it.
 
         The list may be shared: it is not to be modified.
         """
@@ -129,10 +132,14 @@ class Notifier:
             return _NOTHING
         events = Events(change)
         firing = [one for one in candidates if self._fires(one, change, events)]
-        return self._owe(firing, change, commit) if firing else _NOTHING
+        return self._owe(firing, change, parcel) if firing else _NOTHING
 
     def release(self, owed: Sequence[Owed]) -> None:
-        """Deliver these: their changes have landed. Never waits; what has no room is read from the outbox later."""
+        """Deliver these: their changes have landed. Never waits; what has no room is read from the outbox later.
+
+        Of a parcel it is all that is left in the outbox.
+        """
+        self._settlement.released(owed)
         for one in owed:
             self._offer(one)
 
@@ -144,7 +151,7 @@ class Notifier:
         rounds: list[tuple[float, Callable[[], Awaitable[None]]]] = [
             (self._pace.beat, lambda: self._processes.beat(self.process, about)),
             (self._pace.look, self._takeover.look),
-            (self._pace.settle, self._settle),
+            (self._pace.settle, self._settlement.settle),
             (self._pace.tidy, self._tidy),
         ]
         self._tasks = [asyncio.create_task(self._every(seconds, action)) for seconds, action in rounds]
@@ -161,7 +168,7 @@ class Notifier:
         await asyncio.gather(*(endpoint.close() for endpoint in self._endpoints))
         await self._registry.stop()
         with contextlib.suppress(NgsiLdError):
-            await self._settle()
+            await self._settlement.settle(everything=True)
             await self._processes.leave(self.process)
 
     async def flush(self) -> None:
@@ -192,20 +199,21 @@ class Notifier:
             log.exception("subscription failed to match", subscription=subscription.id, entity=change.entity_id)
             return False
 
-    def _owe(self, firing: list[Subscription], change: Change, commit: int) -> list[Owed]:
+    def _owe(self, firing: list[Subscription], change: Change, parcel: Parcel) -> list[Owed]:
         owed: list[Owed] = []
         rendered: dict[tuple[Projection, frozenset[str] | None], bytes] = {}
         draft = b""
         created_at = time.time()
         for subscription in firing:
-            notification_id = new_notification_id()
             if subscription.deferred:
                 body = draft = draft or write_draft(change)
+                notification_id = parcel.next_id(len(body))
             else:
                 view = subscription.projection, None if change.after is not None else subscription.gone
                 entity = rendered.get(view)
                 if entity is None:
                     entity = rendered[view] = view[0].render(change, view[1])
+                notification_id = parcel.next_id(len(entity))
                 body = subscription.body(notification_id, change.now, entity)
             one = Owed(
                 id=notification_id,
@@ -213,7 +221,7 @@ class Notifier:
                 subscription_id=subscription.id,
                 entity_id=change.entity_id,
                 process=self.process,
-                commit=commit,
+                commit=parcel.commit,
                 sequence=next(self._sequence),
                 body=body,
                 created_at=created_at,
@@ -230,20 +238,6 @@ class Notifier:
         key = "" if subscription is None else subscription.target.endpoint
         if not self._endpoints.offer(key, owed):
             self._courier.lose(owed, "too much waits for its endpoint already")
-
-    def _finish(self, notification_id: str) -> None:
-        self._finished.append(notification_id)
-
-    async def _settle(self) -> None:
-        async with self._settling:
-            finished, self._finished = self._finished, []
-            try:
-                await self._counters.flush()  # first: what has left the outbox is counted, even if this process dies
-                if finished:
-                    await self._outbox.remove(finished)
-            except BaseException:
-                self._finished = finished + self._finished
-                raise
 
     async def _tidy(self) -> None:
         self._endpoints.tidy()

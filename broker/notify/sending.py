@@ -43,8 +43,8 @@ class Publishes(Protocol):
 class Sender:
     """Sends notifications to endpoints of any kind."""
 
-    def __init__(self, outbound: Posts, mqtt: Publishes, trust: Trust) -> None:
-        self._outbound = outbound
+    def __init__(self, http: Posts, mqtt: Publishes, trust: Trust) -> None:
+        self._http = http
         self._mqtt = mqtt
         self._trust = trust
 
@@ -66,12 +66,12 @@ class Sender:
 
     async def _post(self, target: Target, body: bytes, timeout: float) -> int:  # noqa: ASYNC109
         if target.url[:6].lower() != "https:":
-            return await self._outbound.post(target.url, body, target.headers, timeout)
+            return await self._http.post(target.url, body, target.headers, timeout)
         try:
             tls = self._trust.context(target.ca)
         except UntrustworthyError as error:
             raise OutboundError(str(error)) from error
-        return await self._outbound.post(target.url, body, target.headers, timeout, tls)
+        return await self._http.post(target.url, body, target.headers, timeout, tls)
 
 
 def mqtt_message(metadata: Mapping[str, str], body: bytes) -> bytes:

@@ -9,7 +9,7 @@ delivered in the order of their commits.
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -50,7 +50,7 @@ class OwedByOthers(Protocol):
     async def read(self, ids: Sequence[str]) -> list[Owed]:
         """Those of the notifications that are still owed."""
 
-    async def remove(self, ids: Sequence[str]) -> None:
+    async def remove(self, ids: Iterable[str]) -> None:
         """Forget notifications."""
 
 
@@ -110,7 +110,7 @@ class Takeover:
     async def _inherit(self, dead: str) -> None:
         claim = uuid.uuid4().hex
         found = await _patiently(self._outbox.claim, dead, self._heir, claim)
-        log.info("taking over what a dead process owed", process=dead, notifications=found)
+        log.info("taking over what a dead process owed", process=dead, parcels=found)
         after: Position | None = None
         waiting: list[str] = []
         while batch := await _patiently(self._outbox.claimed, claim, after, _BATCH):

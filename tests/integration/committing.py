@@ -15,7 +15,7 @@ from broker.ngsild.errors import BadRequestData, Unavailable
 from broker.ngsild.fragments import read_entity, read_fragment
 from broker.ngsild.model import Entity
 from broker.ngsild.mutations import CreateEntity, Mutation, UpdateAttributes
-from broker.notify.owed import Owed
+from broker.notify.owed import Owed, Parcel
 from broker.storage.census import CensusStore
 from broker.storage.client import Mongo
 from broker.storage.entities import EntityStore, WriteReport, Writes
@@ -92,9 +92,13 @@ class Recorder:
         if change.after is not None and value_of(change.after, "forbidden"):
             raise BadRequestData("This is forbidden.")
 
-    def match(self, change: Change, commit: int) -> list[Owed]:
+    def match(self, change: Change, parcel: Parcel) -> list[Owed]:
         self.changes.append(change)
-        return [] if self.silent else [owed(change.entity_id, process=self.process, commit=commit)]
+        return (
+            []
+            if self.silent
+            else [owed(change.entity_id, process=self.process, commit=parcel.commit, id=parcel.next_id(0))]
+        )
 
     def release(self, owed: Sequence[Owed]) -> None:
         self.calls.append(("release", [one.id for one in owed]))

@@ -6,6 +6,7 @@ import pytest
 
 from broker.local import LocalBroker, is_ready
 from broker.outbound import Outbound, OutboundPolicy
+from broker.posting import Poster
 from tests.integration.servers import Site, serving
 
 
@@ -42,3 +43,11 @@ async def outbound() -> AsyncIterator[Outbound]:
     await outbound.start()
     yield outbound
     await outbound.close()
+
+
+@pytest.fixture
+async def poster(outbound: Outbound) -> AsyncIterator[Poster]:
+    """What posts to servers, under the usual policy."""
+    poster = Poster(outbound)
+    yield poster
+    await poster.close()

@@ -2,24 +2,30 @@
 
 import asyncio
 import contextlib
+import json
+import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import aiomqtt
-from amqtt.broker import Broker
 
 from broker.local import free_port
 
 CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, PING, PONG, DISCONNECT = 1, 2, 3, 4, 5, 6, 7, 12, 13, 14
+
+_AMQTT = Path(__file__).with_name("mqtt_process.py")
 
 
 @contextlib.asynccontextmanager
 async def amqtt(
     port: int | None = None, *, passwords: Path | None = None, certificate: tuple[Path, Path] | None = None
 ) -> AsyncIterator[int]:
-    """A broker on 127.0.0.1; its port. With `passwords` only those users may come in; `certificate` makes it TLS."""
+    """A broker on 127.0.0.1, killed in the end; its port.
+
+    With `passwords` only those users may come in; `certificate` makes it TLS.
+    """
     port = port or free_port()
     listener: dict[str, Any] = {"type": "tcp", "bind": f"127.0.0.1:{port}"}
     if certificate is not None:
@@ -28,12 +34,17 @@ async def amqtt(
         authentication: dict[str, Any] = {"amqtt.plugins.authentication.AnonymousAuthPlugin": {"allow_anonymous": True}}
     else:
         authentication = {"amqtt.plugins.authentication.FileAuthPlugin": {"password_file": str(passwords)}}
-    broker = Broker({"listeners": {"default": listener}, "plugins": authentication})
-    await broker.start()
+    configuration = json.dumps({"listeners": {"default": listener}, "plugins": authentication})
+    process = await asyncio.create_subprocess_exec(sys.executable, str(_AMQTT), configuration)
     try:
+        async with asyncio.timeout(20):
+            while not await _listens(port):
+                assert process.returncode is None, "amqtt ended"
+                await asyncio.sleep(0.02)
         yield port
     finally:
-        await broker.shutdown()
+        process.kill()
+        await process.wait()
 
 
 @contextlib.asynccontextmanager
@@ -129,6 +140,17 @@ async def scripted(**behaviour: Any) -> AsyncIterator[ScriptedServer]:
     scripted_server.port = server.sockets[0].getsockname()[1]
     async with server:
         yield scripted_server
+
+
+async def _listens(port: int) -> bool:
+    try:
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+    except OSError:
+        return False
+    writer.close()
+    with contextlib.suppress(ConnectionError):
+        await writer.wait_closed()
+    return True
 
 
 async def _read(reader: asyncio.StreamReader) -> Packet:

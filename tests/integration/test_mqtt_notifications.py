@@ -1,20 +1,18 @@
 """Subscriptions with MQTT and TLS endpoints (clauses 5.2.15, 5.8.6, 7.2), against a real broker."""
 
 import asyncio
-import ssl
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
 import trustme
-from aiohttp import web
 
 from broker.local import free_port
 from tests.conftest import RunningBroker
 from tests.integration.api import ENTITIES, JSON_LD, SUBSCRIPTIONS, create, new_type, until
 from tests.integration.mqtt_servers import amqtt, subscribed
-from tests.integration.servers import Receiver
+from tests.integration.servers import tls_endpoint
 from tests.problems import assert_problem
 
 TOPIC = "city/notifications"
@@ -148,24 +146,17 @@ async def test_an_mqtts_endpoint_shows_a_certificate_of_the_ca_that_its_subscrip
 async def test_an_https_endpoint_shows_a_certificate_of_the_ca_that_its_subscription_names(
     broker: RunningBroker, certificates: Path
 ) -> None:
-    kind, receiver = new_type(), Receiver()
+    kind = new_type()
     entity_id = await create(broker, type=kind, n=1)
-    app = web.Application()
-    app.router.add_post("/{path:.*}", receiver.handle)
-    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    tls.load_cert_chain(certificates / "server.pem", certificates / "server.key")
-    runner = web.AppRunner(app)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
-    url = f"https://localhost:{runner.addresses[0][1]}"
-    await subscribe(broker, kind, url + "/trusted", notifierInfo=[CITY])
-    untrusted = await subscribe(broker, kind, url + "/untrusted")
-    await change(broker, entity_id, 2)
-    [arrived] = await receiver.wait(path="/trusted")
-    assert arrived.body["data"][0]["n"]["value"] == 2
-    await until_status(broker, untrusted, "failed")
-    assert len(receiver.received) == 1
-    await runner.cleanup()
+    with tls_endpoint(certificates / "server.pem", certificates / "server.key") as (url, arrived):
+        trusted = await subscribe(broker, kind, url + "/trusted", notifierInfo=[CITY])
+        untrusted = await subscribe(broker, kind, url + "/untrusted")
+        await change(broker, entity_id, 2)
+        await until_status(broker, trusted, "ok")
+        await until_status(broker, untrusted, "failed")
+    [(path, body)] = arrived
+    assert path == "/trusted"
+    assert body["data"][0]["n"]["value"] == 2
 
 
 @pytest.mark.parametrize("name", ["absent.pem", "../city.pem", "server.key"])

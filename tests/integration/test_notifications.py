@@ -23,11 +23,12 @@ from broker.notify.completing import Completer
 from broker.notify.endpoints import DeliveryLimits
 from broker.notify.mqtt import MqttPublisher
 from broker.notify.notifier import Notifier, Pace
-from broker.notify.owed import Owed
+from broker.notify.owed import Owed, Parcel
 from broker.notify.registry import Registry
 from broker.notify.sending import Sender
 from broker.notify.trust import Trust
 from broker.outbound import Outbound, OutboundPolicy
+from broker.posting import Poster
 from broker.storage.client import Mongo
 from broker.storage.contexts import ContextStore
 from broker.storage.entities import EntityStore
@@ -88,6 +89,7 @@ class Process:
     def __init__(self, mongo: Mongo, tenants: Tenants, limits: DeliveryLimits | None = None) -> None:
         self.name = uuid.uuid4().hex[:8]
         self.outbound = Outbound(OutboundPolicy())
+        self.poster = Poster(self.outbound)
         self.mqtt = MqttPublisher(self.outbound, Trust())
         self.store = SubscriptionStore(mongo)
         self.outbox = Outbox(mongo)
@@ -102,7 +104,7 @@ class Process:
             outbox=self.outbox,
             processes=Processes(mongo, lease=0.5),
             landed=self.entities.landed,
-            sender=Sender(self.outbound, self.mqtt, Trust()),
+            sender=Sender(self.poster, self.mqtt, Trust()),
             completer=Completer(self.entities, 100),
             metrics=Metrics(),
             limits=limits or DeliveryLimits(backoff=0.02, rest=0.05),
@@ -129,6 +131,7 @@ class Process:
     async def stop(self) -> None:
         await self.notifier.stop(5)
         await self.mqtt.close()
+        await self.poster.close()
         await self.outbound.close()
 
     async def die(self) -> None:
@@ -138,6 +141,7 @@ class Process:
         await self.notifier._takeover.stop()
         await asyncio.gather(*(endpoint.close() for endpoint in self.notifier._endpoints))
         await self.registry.stop()
+        await self.poster.close()
         await self.outbound.close()
 
     async def subscribe(self, url: str, **members: Any) -> str:
@@ -150,7 +154,9 @@ class Process:
         """What a change of the entity owes: its commit has a number, and nothing is stored."""
         self._commits += 1
         before = thing(entity_id, value - 1) if value else None
-        return self.notifier.match(Change("", entity_id, before, thing(entity_id, value), now_text()), self._commits)
+        return self.notifier.match(
+            Change("", entity_id, before, thing(entity_id, value), now_text()), Parcel(self._commits)
+        )
 
     async def land(self, entity_id: str) -> None:
         """Store the entity as it is after the last commit of this process."""
@@ -317,8 +323,8 @@ async def test_a_process_that_starts_knows_the_subscriptions(start: Start, recei
     ]
     scoped = {**thing("urn:e:1", 1), "scopes": ["/Madrid/Gardens"]}
     for after, expected in ((located, 1), (scoped, 1), (thing("urn:e:1", 1), 0)):
-        assert len(second.notifier.match(Change("", "urn:e:1", None, after, now_text()), 1)) == expected
-    assert len(second.notifier.match(Change("", "urn:e:1", located, None, now_text()), 1)) == 1
+        assert len(second.notifier.match(Change("", "urn:e:1", None, after, now_text()), Parcel(1))) == expected
+    assert len(second.notifier.match(Change("", "urn:e:1", located, None, now_text()), Parcel(1))) == 1
 
 
 SQUARE = [[[0, 0], [0, 2], [2, 2], [2, 0], [0, 0]]]

@@ -2,7 +2,6 @@
 
 import asyncio
 import gzip
-import time
 from typing import Any
 
 import pytest
@@ -118,7 +117,7 @@ async def test_the_address_is_checked_to_which_a_name_resolves(site: Site):
     with pytest.raises(OutboundRefused, match="not allowed"):
         await get(outbound, localhost(site, "/"))
     with pytest.raises(OutboundRefused, match="not allowed"):
-        await outbound.post(localhost(site, "/"), b"", {}, 5.0)
+        await outbound.connect("localhost", URL(site.url).port)
     assert site.requests == []
     await outbound.close()
 
@@ -162,64 +161,6 @@ async def test_a_page_may_name_its_json_ld_in_a_link(site: Site, outbound: Outbo
 async def test_what_cannot_be_reached_is_an_error(outbound: Outbound, url: str):
     with pytest.raises(OutboundError):
         await get(outbound, url)
-    with pytest.raises(OutboundError):
-        await outbound.post(url, b"", {}, 5.0)
-
-
-@pytest.mark.parametrize("status", [200, 204, 302, 404, 503])
-async def test_a_post_returns_the_status(site: Site, outbound: Outbound, status: int):
-    url = site.page("/", status=status, headers={"Location": "/elsewhere"}, body=b"" if status == 204 else b"thanks")
-
-    assert await outbound.post(url, b"body", {"Content-Type": "application/json", "X-Key": "k"}, 5.0) == status
-
-    [request] = site.requests
-    assert (request.path, request.body) == ("/", b"body")
-    assert (request.headers["Content-Type"], request.headers["X-Key"]) == ("application/json", "k")
-
-
-async def test_a_large_body_is_posted_whole(site: Site, outbound: Outbound):
-    body = bytes(range(256)) * 10_000
-
-    assert await outbound.post(site.page("/"), body, {"Content-Type": "application/json"}, 5.0) == 200
-
-    [request] = site.requests
-    assert request.body == body
-    assert request.headers["Content-Length"] == str(len(body))
-
-
-async def test_connections_are_used_again(site: Site, outbound: Outbound):
-    peers = set()
-
-    async def handler(request: web.Request) -> web.Response:
-        peers.add(request.transport.get_extra_info("peername"))
-        return web.Response(text="x" * 1_000)
-
-    site.pages["/"] = handler
-
-    for _ in range(5):
-        await outbound.post(site.url + "/", b"", {}, 5.0)
-
-    assert len(peers) == 1
-
-
-async def test_only_so_many_servers_have_idle_connections(site: Site, outbound: Outbound, monkeypatch):
-    monkeypatch.setattr("broker.outbound._ORIGINS_KEPT_ALIVE", 1)
-    port = URL(site.url).port
-
-    for host in ("127.0.0.1", "localhost", "127.0.0.1"):
-        await outbound.post(f"http://{host}:{port}/", b"", {}, 5.0)
-
-    assert [request.headers.get("Connection") for request in site.requests] == [None, "close", None]
-
-
-async def test_an_idle_server_makes_room_for_another(site: Site, outbound: Outbound, monkeypatch):
-    monkeypatch.setattr("broker.outbound._ORIGINS_KEPT_ALIVE", 1)
-    outbound._kept_alive[URL("http://another.example")] = time.monotonic() - 60
-
-    await outbound.post(site.url + "/", b"", {}, 5.0)
-
-    assert "Connection" not in site.requests[0].headers
-    assert list(outbound._kept_alive) == [URL(site.url)]
 
 
 async def test_a_connection_for_another_protocol_is_checked_too(site: Site, outbound: Outbound):
@@ -234,29 +175,6 @@ async def test_a_connection_for_another_protocol_is_checked_too(site: Site, outb
         await outbound.connect("127.0.0.1", free_port())
 
 
-async def test_an_endless_answer_to_a_post_is_dropped(site: Site, outbound: Outbound):
-    async def endless(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(status=202)
-        await response.prepare(request)
-        while True:
-            await response.write(b" " * 10_000)
-
-    site.pages["/"] = endless
-
-    assert await outbound.post(site.url + "/", b"", {}, 5.0) == 202
-
-
-async def test_a_post_that_gets_no_answer_in_time_is_an_error(site: Site, outbound: Outbound):
-    async def silent(_: web.Request) -> web.Response:
-        await asyncio.sleep(30)
-        return web.Response()
-
-    site.pages["/"] = silent
-
-    with pytest.raises(OutboundError, match=r"no answer within 0\.2 s"):
-        await outbound.post(site.url + "/", b"", {}, 0.2)
-
-
 async def test_nothing_is_sent_before_the_start_and_after_the_close():
     outbound = Outbound(OutboundPolicy())
     with pytest.raises(OutboundError, match="not started"):
@@ -265,4 +183,4 @@ async def test_nothing_is_sent_before_the_start_and_after_the_close():
     await outbound.close()
     await outbound.close()
     with pytest.raises(OutboundError, match="not started"):
-        await outbound.post("http://127.0.0.1/", b"", {}, 5.0)
+        await get(outbound, "http://127.0.0.1/")

@@ -7,7 +7,7 @@ import pytest
 from broker.ngsild.errors import AlreadyExists
 from broker.storage.client import Mongo
 from broker.storage.entities import EntityStore, Writes
-from broker.storage.outbox import Backlog, Outbox, fits, position
+from broker.storage.outbox import Backlog, Outbox, Parcel, fits, parcel_of, position
 from broker.storage.processes import Processes
 from broker.storage.subscriptions import Deliveries, SubscriptionStore
 from broker.storage.tenants import Tenants
@@ -71,6 +71,48 @@ async def test_a_write_to_the_same_primary_vouches_for_what_was_placed_before_it
 
     assert election is not None
     assert report.elections == {election}
+
+
+async def test_a_parcel_shrinks_with_each_notification_and_goes_with_the_last(mongo: Mongo, outbox: Outbox) -> None:
+    parcel = Parcel(1)
+    entries = [owed(f"urn:e:{number}", commit=1, id=parcel.next_id(2)) for number in range(4)]
+    await outbox.insert(entries)
+    assert await mongo.control["outbox"].count_documents({}) == 1
+    await outbox.remove([entries[1].id])
+    await outbox.discard([entries[2]])
+    assert [await outbox.waits(one.id) for one in entries] == [True, False, False, True]
+    assert await outbox.read([one.id for one in entries]) == [entries[0], entries[3]]
+    await outbox.insert(entries)
+    assert await outbox.read([one.id for one in entries]) == [entries[0], entries[3]], "nothing is added to a parcel"
+    await outbox.remove([entries[0].id, entries[3].id])
+    assert await mongo.control["outbox"].count_documents({}) == 0
+
+
+async def test_whole_parcels_go_at_once(mongo: Mongo, outbox: Outbox) -> None:
+    first, second = Parcel(1), Parcel(1)
+    entries = [owed(id=parcel.next_id(2)) for parcel in (first, first, second)]
+    await outbox.insert(entries)
+    await outbox.remove_parcels([parcel_of(entries[0].id)])
+    assert await outbox.read([one.id for one in entries]) == entries[2:]
+
+
+async def test_what_is_too_much_for_one_parcel_is_several() -> None:
+    parcel = Parcel(1)
+    small, large, after = parcel.next_id(1), parcel.next_id(5 << 20), parcel.next_id(1)
+    assert len({parcel_of(one) for one in (small, large, after)}) == 3
+    assert parcel_of(parcel.next_id(1)) == parcel_of(after)
+    many = [parcel.next_id(0) for _ in range(70_000)]
+    assert len(set(many)) == 70_000
+    assert len({parcel_of(one) for one in many}) == 2
+
+
+async def test_a_takeover_skips_parcels_that_a_broken_off_removal_left_empty(mongo: Mongo, outbox: Outbox) -> None:
+    entries = [owed(process="dead", commit=1), owed(process="dead", commit=2)]
+    await outbox.insert(entries)
+    emptied = {"_id": parcel_of(entries[0].id)}
+    await mongo.control["outbox"].update_one(emptied, {"$set": {"notifications": []}})
+    assert await outbox.claim("dead", "heir", "c") == 1
+    assert await outbox.claimed("c", None, 1) == entries[1:]
 
 
 async def test_large_bodies_are_kept_even_many_at_once(outbox: Outbox) -> None:

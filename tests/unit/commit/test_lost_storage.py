@@ -17,7 +17,7 @@ from broker.commit.group import GroupServices, OutcomeUnknown
 from broker.ngsild.changes import Change
 from broker.ngsild.errors import Unavailable
 from broker.ngsild.model import Entity
-from broker.notify.owed import Owed
+from broker.notify.owed import Owed, Parcel
 from broker.storage.client import Election
 from broker.storage.entities import WriteReport, Writes
 from tests.unit.commit.memory_census import MemoryCensus
@@ -80,8 +80,8 @@ class Subscribed:
     def check(self, change: Change) -> None:
         pass
 
-    def match(self, change: Change, commit: int) -> list[Owed]:
-        return [owed(change.entity_id, process=ME, commit=commit)]
+    def match(self, change: Change, parcel: Parcel) -> list[Owed]:
+        return [owed(change.entity_id, process=ME, commit=parcel.commit, id=parcel.next_id(0))]
 
     def release(self, owed: Sequence[Owed]) -> None:
         self.released.extend(owed)

@@ -3,13 +3,13 @@
 import asyncio
 import inspect
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from broker.ngsild.changes import Change
 from broker.ngsild.model import Entity
 from broker.notify.matching import Condition
-from broker.notify.owed import Owed, new_notification_id
+from broker.notify.owed import Owed, Parcel, parcel_of
 from broker.notify.rendering import JSON, Projection, notification_head, notification_headers, notification_tail
 from broker.notify.subscription import Subscription, Target
 from broker.storage.subscriptions import Deliveries, Turn
@@ -95,7 +95,7 @@ def subscription(
 def owed(entity_id: str = "urn:e:1", *, body: bytes = b"{}", **members: Any) -> Owed:
     sequence = next(_sequence)
     values: dict[str, Any] = {
-        "id": new_notification_id(),
+        "id": Parcel(0).next_id(0),
         "tenant": "",
         "subscription_id": "urn:s:1",
         "process": "p",
@@ -140,9 +140,12 @@ class MemoryOutbox:
             self.kept.setdefault(one.id, one)
             self.owner.setdefault(one.id, one.process)
 
-    async def remove(self, ids: Sequence[str]) -> None:
+    async def remove(self, ids: Iterable[str]) -> None:
         for one in ids:
             self.kept.pop(one, None)
+
+    async def remove_parcels(self, keys: Sequence[str]) -> None:
+        await self.remove([one for one in self.kept if parcel_of(one) in keys])
 
     async def read(self, ids: Sequence[str]) -> list[Owed]:
         return [self.kept[one] for one in ids if one in self.kept]

@@ -77,7 +77,7 @@ async def test_what_cannot_be_counted_stays_in_the_outbox() -> None:
         await scene.commit(UPDATE)
         await until(lambda: scene.post.received)
         with pytest.raises(Unavailable):
-            await scene.notifier._settle()
+            await scene.notifier._settlement.settle()
         assert len(scene.outbox.kept) == 1
         store.lost = False
         await until(lambda: not scene.outbox.kept)

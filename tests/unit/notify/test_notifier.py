@@ -15,7 +15,7 @@ from broker.notify.endpoints import DeliveryLimits
 from broker.notify.matching import ATTRIBUTE_UPDATED, Condition, Selector
 from broker.notify.mqtt_address import MqttDestination, parse_mqtt
 from broker.notify.notifier import Notifier
-from broker.notify.owed import Owed
+from broker.notify.owed import Owed, Parcel
 from broker.notify.registry import Registry
 from broker.notify.sending import Sender
 from broker.notify.subscription import Subscription
@@ -176,7 +176,8 @@ class Scene:
     async def commit(self, *changes: Change) -> list[Owed]:
         """What the committer does with changes that land."""
         self._commits += 1
-        owed = [one for change in changes for one in self.notifier.match(change, self._commits)]
+        parcel = Parcel(self._commits)
+        owed = [one for change in changes for one in self.notifier.match(change, parcel)]
         await self.outbox.insert(owed)
         self.notifier.release(owed)
         return owed
@@ -291,7 +292,7 @@ async def test_what_an_endpoint_refuses_is_not_repeated(answer: int | Exception)
 
 async def test_what_is_too_old_is_given_up_and_counted_as_failed() -> None:
     async with Scene(subscription(OF_T)) as scene:
-        owed = scene.notifier.match(UPDATE, 1)
+        owed = scene.notifier.match(UPDATE, Parcel(1))
         owed[0].created_at = time.time() - 100_000
         await scene.outbox.insert(owed)
         scene.notifier.release(owed)
@@ -328,7 +329,7 @@ async def test_throttling_lets_one_notification_through_and_knows_when_the_next_
 
 async def test_what_a_deleted_subscription_was_owed_is_dropped() -> None:
     async with Scene(subscription(OF_T)) as scene:
-        owed = scene.notifier.match(UPDATE, 1)
+        owed = scene.notifier.match(UPDATE, Parcel(1))
         await scene.outbox.insert(owed)
         del scene.source.documents["", "urn:s:1"]
         scene.registry.forget("", "urn:s:1")

@@ -3,7 +3,7 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
-from broker.notify.owed import Owed, made_at, new_notification_id
+from broker.notify.owed import Owed, Parcel, made_at
 from broker.notify.queues import Budget, EndpointQueue
 from tests.unit.notify.samples import owed
 
@@ -46,7 +46,7 @@ def test_the_oldest_entry_is_found_in_memory_and_outside() -> None:
     queue = EndpointQueue(1, Budget())
     assert queue.oldest is None
     inside = owed("urn:e:1")
-    inside.created_at = made_at(outside_id := new_notification_id()) + 60
+    inside.created_at = made_at(outside_id := Parcel(0).next_id(0)) + 60
     queue.offer(inside)
     assert queue.oldest == inside.created_at
     outside = owed("urn:e:2")
