@@ -24,8 +24,8 @@ demo: install  ## replay a day of 60 real car parks, with a broker started for i
 run: install  ## serve on port 1026, with a private MongoDB in ./var
 	@exec $(BIN)/vela serve $(ARGS)
 
-test: install  ## run every test
-	@$(BIN)/python -m pytest $(ARGS)
+test: install  ## run every test, in two processes
+	@$(BIN)/python -m pytest --numprocesses $(or $(PROCESSES),2) --dist loadfile $(ARGS)
 
 faults: install  ## kill brokers, databases and endpoints at random, and count what is lost (about 12 minutes)
 	@VELA_FAULT_ROUNDS=$(or $(ROUNDS),20) $(BIN)/python -m pytest tests/faults $(ARGS)

@@ -1,4 +1,7 @@
-"""Figures of the fault tests: collected while they run, shown in one table at the end of the run, and the seed."""
+"""Figures of the fault tests: collected while they run, shown in one table at the end of the run, and the seed.
+
+Where pytest-xdist runs the tests in several processes, these hand their figures to the one that shows them.
+"""
 
 import os
 import random
@@ -15,6 +18,17 @@ SEED = pytest.StashKey[int]()
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[FIGURES] = []
     config.stash[SEED] = int(os.environ.get("VELA_FAULT_SEED") or random.SystemRandom().randrange(1_000_000))
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["faults"] = session.config.stash[FIGURES]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any, error: object) -> None:
+    node.config.stash[FIGURES] += getattr(node, "workeroutput", {}).get("faults", [])
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
