@@ -37,7 +37,7 @@ class UpdateResult:
     not_updated: list[tuple[str, str]] = field(default_factory=list)
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class CreateEntity:
     """Clause 5.6.1. Outcome: None."""
 
@@ -49,7 +49,7 @@ class CreateEntity:
         return _new_entity(self.fragment, now), None
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class UpsertEntity:
     """Clause 5.6.8: create, or else replace or update. Outcome: True if created, False if replaced, UpdateResult."""
 
@@ -64,7 +64,7 @@ class UpsertEntity:
         return _replacement(before, self.fragment, now), False
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class ReplaceEntity:
     """Clause 5.6.18. Outcome: None."""
 
@@ -76,7 +76,7 @@ class ReplaceEntity:
         return _replacement(existing(before, self.entity_id, self.selector), self.fragment, now), None
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class UpdateAttributes:
     """Clause 5.6.2 (PATCH attrs) and the update of a batch. Outcome: UpdateResult."""
 
@@ -93,7 +93,7 @@ class UpdateAttributes:
         return _apply(entity, self.fragment, now, result, ignore_scope=ignore_scope), result
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class AppendAttributes:
     """Clause 5.6.3 (POST attrs). Outcome: UpdateResult."""
 
@@ -108,7 +108,7 @@ class AppendAttributes:
         return _apply(entity, self.fragment, now, result, overwrite=self.overwrite), result
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class DeleteEntity:
     """Clause 5.6.6. Outcome: None."""
 
@@ -134,12 +134,9 @@ def stamped(instance: Instance, now: str, previous: Instance | None = None) -> I
 
     The instance replaces the previous one: a member or sub-attribute that is an NGSI-LD Null is left out.
     """
-    new = dict(instance)
+    new = {name: value for name, value in instance.items() if value != NGSI_LD_NULL or name not in REMOVABLE}
     new["createdAt"] = previous["createdAt"] if previous is not None else now
     new["modifiedAt"] = now
-    for name in REMOVABLE:
-        if new.get(name) == NGSI_LD_NULL:
-            del new[name]
     children = new.pop("attributes", None)
     if children:
         older = previous.get("attributes", {}) if previous is not None else {}
@@ -170,9 +167,14 @@ def write_instances(
 ) -> tuple[bool, str | None]:
     """Write the instances of a fragment into `attributes`: whether any was written, and why others were not."""
     current = attributes.get(key)
-    if current is None and len(incoming) == 1 and not is_deletion(incoming[0]):
-        attributes[key] = [stamped(incoming[0], now)]
-        return True, None
+    if len(incoming) == 1 and not is_deletion(incoming[0]):
+        [instance] = incoming  # what nearly all updates are about
+        if current is None:
+            attributes[key] = [stamped(instance, now)]
+            return True, None
+        if overwrite and len(current) == 1 and current[0].get("datasetId") == instance.get("datasetId"):
+            attributes[key] = [stamped(instance, now, current[0])]
+            return True, None
     instances = list(current or ())
     reason = None
     written = False

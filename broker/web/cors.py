@@ -4,6 +4,8 @@ from collections.abc import Collection
 
 from aiohttp import hdrs, web
 
+from broker.web.lane import Request
+
 _PREFLIGHT_SECONDS = "86400"
 
 
@@ -15,7 +17,7 @@ class Cors:
         self._everyone = "*" in self._origins
         self._exposed = ", ".join(exposed)
 
-    def add_headers(self, request: web.BaseRequest, response: web.Response) -> None:
+    def add_headers(self, request: Request, response: web.Response) -> None:
         """Add to an answer what the browser of an allowed origin asks for, preflight requests included."""
         headers = response.headers
         if not self._everyone:

@@ -28,6 +28,7 @@ from broker.ngsild.names import check_uri
 from broker.telemetry import Metrics
 from broker.web.compression import answer_coding, pack, request_coding, unpack
 from broker.web.json_body import parse_json
+from broker.web.lane import Request, WholeRequest
 from broker.web.negotiation import (
     ENTITY_MAP,
     GEO_JSON,
@@ -129,7 +130,7 @@ class Endpoint:
         self._remembered: dict[str, Any] = {}
         self._observe = metrics.requests.row(method, route).observe
 
-    async def handle(self, request: web.BaseRequest, path: dict[str, str]) -> web.Response:
+    async def handle(self, request: Request, path: dict[str, str]) -> web.Response:
         """Serve one request. Every error becomes a problem here."""
         started = time.perf_counter()
         tenant, snapshot = request.headers.get(TENANT), request.headers.get(SNAPSHOT)
@@ -143,7 +144,7 @@ class Endpoint:
         except asyncio.CancelledError:
             raise
         except Exception:
-            log.exception("request failed", method=request.method, path=request.path)
+            log.exception("request failed", method=request.method, path=request.raw_path)
             response = problem(InternalError("The request failed unexpectedly; the log of the broker has the cause."))
         if tenant is not None:
             response.headers[TENANT] = tenant  # clause 6.3.14, errors included
@@ -158,9 +159,7 @@ class Endpoint:
         self._observe(response.status, time.perf_counter() - started)
         return response
 
-    async def _read(
-        self, request: web.BaseRequest, path: dict[str, str], tenant: str | None, snapshot: str | None
-    ) -> Call:
+    async def _read(self, request: Request, path: dict[str, str], tenant: str | None, snapshot: str | None) -> Call:
         headers = request.headers
         if tenant:
             _check_tenant(tenant, headers.getall(TENANT))
@@ -237,7 +236,7 @@ class Endpoint:
                 self._remembered[text] = parameters
         return parameters
 
-    def _body_at_hand(self, request: web.BaseRequest) -> bytes:
+    def _body_at_hand(self, request: Request) -> bytes:
         """The body, if it came in one piece with the head and is as it was sent; else nothing."""
         length = request.content_length
         if length is None:
@@ -246,12 +245,16 @@ class Endpoint:
             raise PayloadTooLarge(
                 f"The request body is too large: it has {length} bytes, the limit here is {self._max_body_bytes}."
             )
+        if isinstance(request, WholeRequest):
+            return request.body
         if not request.content.is_eof() or hdrs.CONTENT_ENCODING in request.headers:
             return b""
         return request.content.read_nowait()
 
-    async def _receive_body(self, request: web.BaseRequest) -> bytes:
+    async def _receive_body(self, request: Request) -> bytes:
         """The body, once all of it has come, unpacked."""
+        if isinstance(request, WholeRequest):
+            raise _empty_body()
         coding = request_coding(",".join(request.headers.getall(hdrs.CONTENT_ENCODING, ())))
         if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue":
             await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -265,11 +268,15 @@ class Endpoint:
         if coding is not None and text:
             text = await unpack(text, coding, self._max_body_bytes)
         if not text:
-            raise InvalidRequest("The request body is empty: the operation needs a JSON document.")
+            raise _empty_body()
         return text
 
 
-async def _compress(request: web.BaseRequest, response: web.Response, body: bytes) -> None:
+def _empty_body() -> InvalidRequest:
+    return InvalidRequest("The request body is empty: the operation needs a JSON document.")
+
+
+async def _compress(request: Request, response: web.Response, body: bytes) -> None:
     """Pack a large body, if the client accepts that."""
     response.headers.add(hdrs.VARY, hdrs.ACCEPT_ENCODING)
     coding = answer_coding(",".join(request.headers.getall(hdrs.ACCEPT_ENCODING, ())))

@@ -50,11 +50,15 @@ class AsItStands(web.Response):
     def _bytes(self) -> bytes:
         """All of the answer as it is sent; nothing if only an ordinary response can say it."""
 
+    def as_it_stands(self) -> bytes:
+        """All of the answer, to be sent over HTTP/1.1; nothing if it is an ordinary response by now."""
+        return b"" if self._ordinary else self._bytes()
+
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         """Write the answer."""
         text = b""
-        if not self._ordinary and request.keep_alive and request.version == HttpVersion11 and request.method != "HEAD":
-            text = self._bytes()
+        if request.keep_alive and request.version == HttpVersion11 and request.method != "HEAD":
+            text = self.as_it_stands()
         if not text:
             self.headers  # noqa: B018 - makes it an ordinary response
             return await super().prepare(request)

@@ -5,6 +5,7 @@ sub-applications and signals. A bare request costs about a quarter less without 
 each part is one dictionary look-up.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, cast
@@ -24,13 +25,17 @@ from broker.ngsild.errors import (
     ResourceNotFound,
 )
 from broker.web.cors import Cors
+from broker.web.lane import Lane, Request, WholeRequest, answer_bytes
 from broker.web.negotiation import TENANT
 from broker.web.replies import SERVER, problem
 
 _LONGEST_TARGET = 32 * 1024
 """Bytes of a request line: long lists of ids are asked for, and an encoded id may need twelve bytes a letter."""
 
-Handle = Callable[[web.BaseRequest, dict[str, str]], Awaitable[web.Response]]
+_MOST_HELD = 256 * 1024
+"""Bytes of requests that may wait behind one that is being served, on the same connection."""
+
+Handle = Callable[[Request, dict[str, str]], Awaitable[web.Response]]
 
 
 class Dispatcher:
@@ -54,12 +59,12 @@ class Dispatcher:
         if method == "GET":
             node.methods.setdefault("HEAD", handle)
 
-    def __call__(self, request: web.BaseRequest) -> Awaitable[web.Response]:
+    def __call__(self, request: Request) -> Awaitable[web.Response]:
         """Serve one request. Not a coroutine itself: that would be one more on each update."""
         served = self._find(request)
         return served if self._cors is None else _with_cors(self._cors, request, served)
 
-    def _find(self, request: web.BaseRequest) -> Awaitable[web.Response]:
+    def _find(self, request: Request) -> Awaitable[web.Response]:
         """What the endpoint of a request answers, or what is answered if there is none.
 
         The path is read as it was sent: a dot segment or an encoded slash is part of an id or a name, never a way
@@ -112,13 +117,13 @@ class _Node:
         self.methods: dict[str, Handle] = {}
 
 
-async def _with_cors(cors: Cors, request: web.BaseRequest, served: Awaitable[web.Response]) -> web.Response:
+async def _with_cors(cors: Cors, request: Request, served: Awaitable[web.Response]) -> web.Response:
     response = await served
     cors.add_headers(request, response)
     return response
 
 
-async def _answer(request: web.BaseRequest, response: web.Response) -> web.Response:
+async def _answer(request: Request, response: web.Response) -> web.Response:
     """An answer that no endpoint gives, with what all answers have in common."""
     response.headers[hdrs.SERVER] = SERVER
     tenant = request.headers.get(TENANT)
@@ -127,7 +132,7 @@ async def _answer(request: web.BaseRequest, response: web.Response) -> web.Respo
     return response
 
 
-def _refusal(request: web.BaseRequest, error: NgsiLdError) -> Awaitable[web.Response]:
+def _refusal(request: Request, error: NgsiLdError) -> Awaitable[web.Response]:
     return _answer(request, problem(error))
 
 
@@ -151,6 +156,8 @@ class Server(web.Server):
             max_line_size=_LONGEST_TARGET,
         )
         self._max_body_bytes = max_body_bytes
+        self.dispatcher = dispatcher
+        self.lane = Lane(_LONGEST_TARGET)
 
     def __call__(self) -> web.RequestHandler:
         """The protocol of one connection."""
@@ -170,9 +177,77 @@ class Server(web.Server):
 
 
 class _Connection(web.RequestHandler):
-    """One connection; what aiohttp itself refuses is answered in the shape of all errors."""
+    """One connection. Plain requests take the lane, others are aiohttp's.
 
-    __slots__ = ()
+    What aiohttp itself refuses is answered in the shape of all errors.
+
+    `_missing` is how many bytes of a body aiohttp has yet to get: only where that is 0 does a request begin with the
+    next bytes. -1 is for not known: then all that follows is aiohttp's.
+    """
+
+    __slots__ = ("_held", "_lane", "_missing", "_served", "_server")
+
+    def __init__(self, server: Server, **options: Any) -> None:
+        super().__init__(server, **options)
+        self._server = server
+        self._lane = server.lane
+        self._missing = 0
+        self._served: asyncio.Task[None] | None = None
+        self._held = b""
+
+    def data_received(self, data: bytes) -> None:
+        """Called by the event loop."""
+        if self._served is not None:
+            self._hold(data)
+            return
+        missing = self._missing
+        if not data:  # aiohttp asks itself for what its parser has kept
+            pass
+        elif not missing:
+            request, missing = self._lane.read(data)
+            if request is not None and self._idle:
+                self._served = self._loop.create_task(self._serve(request))
+                return
+        elif missing > 0:
+            missing = missing - len(data) if len(data) <= missing else -1
+        self._missing = missing
+        super().data_received(data)
+
+    @property
+    def _idle(self) -> bool:
+        """Whether aiohttp has answered all that it got."""
+        waiter = self._waiter
+        waits = not waiter.done() if waiter is not None else not self._request_count
+        return waits and not self._messages and not self._force_close
+
+    async def _serve(self, request: WholeRequest) -> None:
+        """Answer a request of the lane, then go on with what came meanwhile."""
+        self._server.requests_count += 1
+        self._request_in_progress = True
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        try:
+            response = await self._server.dispatcher(request)
+            if self.transport is not None:
+                self.transport.write(answer_bytes(response, bodiless=request.method == "HEAD"))
+        except Exception as error:  # noqa: BLE001 - endpoints answer their errors themselves: this is a fault of ours
+            self.log_exception("Error handling request", exc_info=error)
+            self.force_close()
+        finally:
+            self._request_in_progress = False
+            self._served = None
+            if self._handler_waiter is not None and not self._handler_waiter.done():
+                self._handler_waiter.set_result(None)
+        if self._held:
+            held, self._held = self._held, b""
+            if self._buffer_paused:
+                self._resume_reading_for_buffer()
+            self.data_received(held)
+
+    def _hold(self, data: bytes) -> None:
+        """Keep what comes behind a request that is not answered yet; a client that sends too much of it has to wait."""
+        self._held += data
+        if len(self._held) > _MOST_HELD and not self._buffer_paused:
+            self._pause_reading_for_buffer()
 
     def handle_error(
         self,
