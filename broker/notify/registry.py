@@ -210,7 +210,16 @@ class Registry:
             self.forget(tenant, subscription_id)
 
     async def _take(self, edit: SubscriptionEdit) -> None:
-        if edit.document is None:
-            self.forget(edit.tenant, edit.subscription_id)
-        else:
+        if edit.document is not None:
             await self.apply(edit.document)
+            return
+        name = edit.tenant, edit.subscription_id
+        known = self._known.get(name)
+        if known is None and name not in self._broken:
+            return
+        # It may have been made since somebody looked, by this process even: to forget it would cost notifications.
+        document = await self._source.get(*name)
+        if document is not None:
+            await self.apply(document)
+        elif self._known.get(name) is known:
+            self.forget(*name)

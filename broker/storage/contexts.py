@@ -29,8 +29,8 @@ from pymongo.errors import DuplicateKeyError
 from broker.jsonld.core import CORE_CONTEXT_URL
 from broker.jsonld.identifiers import cached_local_id
 from broker.jsonld.usage import Usage
-from broker.storage.changes import Event, changes
 from broker.storage.client import DURABLE, Database, storage_errors
+from broker.storage.edits import Edits, Keys
 
 CACHED, HOSTED, IMPLICIT = "Cached", "Hosted", "ImplicitlyCreated"
 KINDS = (CACHED, HOSTED, IMPLICIT)
@@ -38,17 +38,7 @@ KEPT_AFTER_EXPIRY = timedelta(days=90)
 
 _ACKNOWLEDGED = WriteConcern(w="majority")  # what is lost with a power failure is downloaded again
 _COUNTED = WriteConcern(w=1)
-_EDITS: list[dict[str, Any]] = [
-    {
-        "$match": {
-            "$or": [
-                {"operationType": {"$in": ["replace", "delete"]}},
-                {"updateDescription.updatedFields.version": {"$exists": True}},
-            ]
-        }
-    },
-    {"$project": {"operationType": 1, "documentKey": 1, "updateDescription.updatedFields.version": 1}},
-]
+_NAME = "contexts"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +84,10 @@ class ContextStore:
     `database` is the control database.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, edits: Edits) -> None:
         options: CodecOptions[dict[str, Any]] = CodecOptions(tz_aware=True, tzinfo=UTC)
-        collection = database["contexts"]
+        collection = database[_NAME]
+        self._edits = edits
         self._collection = collection.with_options(codec_options=options, write_concern=_ACKNOWLEDGED)
         self._durable = self._collection.with_options(write_concern=WriteConcern(**DURABLE))
         self._counters = self._collection.with_options(write_concern=_COUNTED)
@@ -135,8 +126,11 @@ class ContextStore:
     async def put(self, url: str, document: Any, expires_at: datetime) -> str:
         """Keep `document`, which was downloaded from `url` just now, instead of any earlier one; its version."""
         record = {**_cached(url, document), "expires": expires_at}
-        with storage_errors():
-            await self._collection.update_one({"_id": url}, {"$set": record, "$setOnInsert": {"hits": 0}}, upsert=True)
+        async with self._edits.editing(_NAME, [url]):
+            with storage_errors():
+                await self._collection.update_one(
+                    {"_id": url}, {"$set": record, "$setOnInsert": {"hits": 0}}, upsert=True
+                )
         version: str = record["version"]
         return version
 
@@ -152,8 +146,9 @@ class ContextStore:
 
     async def delete(self, record: str) -> bool:
         """Delete one; whether there was one."""
-        with storage_errors():
-            result = await self._durable.delete_one({"_id": record})
+        async with self._edits.editing(_NAME, [record]):
+            with storage_errors():
+                result = await self._durable.delete_one({"_id": record})
         return bool(result.deleted_count)
 
     async def add_usage(self, usage: Mapping[str, Usage]) -> None:
@@ -174,10 +169,18 @@ class ContextStore:
     async def edits(self) -> AsyncIterator[AsyncIterator[ContextEdit]]:
         """Follow new versions and deletions by any process, from the moment the context is entered.
 
-        Raises Unavailable when the stream breaks for good: enter again.
+        One may come more than once. Raises Unavailable when it breaks off: enter again.
         """
-        async with changes(self._collection, _EDITS) as events:
-            yield (_edit(event) async for event in events)
+        async with self._edits.following(_NAME) as edited:
+            yield self._read(edited)
+
+    async def _read(self, edited: AsyncIterator[Keys]) -> AsyncIterator[ContextEdit]:
+        async for keys in edited:
+            with storage_errors():
+                found = await self._collection.find({"_id": {"$in": keys}}, {"version": 1}).to_list(None)
+            versions = {one["_id"]: one["version"] for one in found}
+            for key in keys:
+                yield ContextEdit(key, versions.get(key))
 
     async def _one(self, wanted: dict[str, Any]) -> StoredContext | None:
         with storage_errors():
@@ -212,8 +215,3 @@ def _stored(found: dict[str, Any]) -> StoredContext:
         hits=found["hits"],
         last_usage=found.get("lastUsage"),
     )
-
-
-def _edit(event: Event) -> ContextEdit:
-    version = event.get("updateDescription", {}).get("updatedFields", {}).get("version")
-    return ContextEdit(event["documentKey"]["_id"], None if event["operationType"] == "delete" else version or "")

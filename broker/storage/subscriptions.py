@@ -36,23 +36,16 @@ from pymongo import ASCENDING, UpdateOne, WriteConcern
 from pymongo.errors import DuplicateKeyError
 
 from broker.ngsild.errors import AlreadyExists
-from broker.storage.changes import Event, changes
 from broker.storage.client import DURABLE, Mongo, storage_errors
+from broker.storage.edits import Edits, Keys
 from broker.storage.periods import milliseconds, planned, replanned
 
 Document = dict[str, Any]
 
 _PLAIN_ACKNOWLEDGEMENT = WriteConcern(w=1)
-_EDITS = [
-    {
-        "$match": {
-            "$or": [
-                {"operationType": {"$in": ["insert", "replace", "delete"]}},
-                {"updateDescription.updatedFields.version": {"$exists": True}},
-            ]
-        }
-    }
-]
+_NAME = "subscriptions"
+_READ_AT_ONCE = 1000
+_DEFINED = {"delivery": 0, "turn": 0, "period": 0}
 
 
 @dataclass(slots=True)
@@ -92,8 +85,9 @@ class Turn:
 class SubscriptionStore:
     """Reading, writing and following subscriptions. Every method raises Unavailable when storage is lost."""
 
-    def __init__(self, mongo: Mongo) -> None:
-        collection = mongo.control["subscriptions"]
+    def __init__(self, mongo: Mongo, edits: Edits) -> None:
+        collection = mongo.control[_NAME]
+        self._edits = edits
         self._collection = collection.with_options(write_concern=WriteConcern(**DURABLE))
         self._counters = collection.with_options(write_concern=_PLAIN_ACKNOWLEDGEMENT)
 
@@ -115,6 +109,11 @@ class SubscriptionStore:
             "definition": definition,
         }
         made = {"$mergeObjects": [{"$literal": document}, {"period": planned(definition)}]}
+        async with self._edits.editing(_NAME, [document["_id"]]):
+            await self._insert(document, made)
+        return document
+
+    async def _insert(self, document: Document, made: Document) -> None:
         with storage_errors():
             try:
                 # There is no document without a version: the upsert inserts, or meets the key of one that there is.
@@ -123,9 +122,8 @@ class SubscriptionStore:
                 )
             except DuplicateKeyError as error:
                 raise AlreadyExists(
-                    f"The subscription {subscription_id} exists already: update it, or delete it first."
+                    f"The subscription {document['_id']['id']} exists already: update it, or delete it first."
                 ) from error
-        return document
 
     async def get(self, tenant: str, subscription_id: str) -> Document | None:
         """The document of one subscription, or None."""
@@ -152,7 +150,7 @@ class SubscriptionStore:
     async def all(self) -> AsyncIterator[Document]:
         """The subscriptions of all tenants."""
         with storage_errors():
-            async for document in self._collection.find({}, {"delivery": 0, "turn": 0, "period": 0}):
+            async for document in self._collection.find({}, _DEFINED):
                 yield document
 
     async def replace(
@@ -160,24 +158,32 @@ class SubscriptionStore:
     ) -> Document | None:
         """Replace the definition if the document still has `version`; the new document, or None if it has not."""
         edited = {"definition": {"$literal": definition}, "modifiedAt": now, "version": version + 1}
-        with storage_errors():
-            changed: Document | None = await self._collection.find_one_and_update(
-                {"_id": _key(tenant, subscription_id), "version": version},
-                [{"$set": {"period": replanned(definition)}}, {"$set": edited}],
-                return_document=True,
-            )
+        name = _key(tenant, subscription_id)
+        async with self._edits.editing(_NAME, [name]):
+            with storage_errors():
+                changed: Document | None = await self._collection.find_one_and_update(
+                    {"_id": name, "version": version},
+                    [{"$set": {"period": replanned(definition)}}, {"$set": edited}],
+                    return_document=True,
+                )
         return changed
 
     async def delete(self, tenant: str, subscription_id: str) -> bool:
         """Delete a subscription; whether there was one."""
-        with storage_errors():
-            result = await self._collection.delete_one({"_id": _key(tenant, subscription_id)})
+        name = _key(tenant, subscription_id)
+        async with self._edits.editing(_NAME, [name]):
+            with storage_errors():
+                result = await self._collection.delete_one({"_id": name})
         return bool(result.deleted_count)
 
     async def delete_all(self, tenant: str) -> None:
         """Delete all subscriptions of a tenant."""
         with storage_errors():
-            await self._collection.delete_many({"tenant": tenant})
+            found = await self._collection.find({"tenant": tenant}, {"_id": 1}).to_list(None)
+        names = [one["_id"] for one in found]
+        async with self._edits.editing(_NAME, names):
+            with storage_errors():
+                await self._collection.delete_many({"_id": {"$in": names}})
 
     async def add_deliveries(self, deliveries: Mapping[tuple[str, str], Deliveries]) -> None:
         """Add to the counters of the subscriptions, by (tenant, id), all in one round trip."""
@@ -211,26 +217,21 @@ class SubscriptionStore:
     async def edits(self) -> AsyncIterator[AsyncIterator[SubscriptionEdit]]:
         """Follow creations, edits and deletions by any process, from the moment the context is entered.
 
-        Reading everything after entering and then applying the edits leaves no gap. Raises Unavailable when the stream
-        breaks for good: enter again.
+        Reading everything after entering and then applying the edits leaves no gap. One may come more than once. Raises
+        Unavailable when it breaks off: enter again.
         """
-        async with changes(self._collection, _EDITS, full_document="updateLookup") as events:
-            yield _edits(events)
+        async with self._edits.following(_NAME) as edited:
+            yield self._read(edited)
 
-
-async def _edits(events: AsyncIterator[Event]) -> AsyncIterator[SubscriptionEdit]:
-    async for event in events:
-        edit = _edit(event)
-        if edit is not None:
-            yield edit
-
-
-def _edit(event: Event) -> SubscriptionEdit | None:
-    key = event["documentKey"]["_id"]
-    document = event.get("fullDocument")
-    if document is None and event["operationType"] != "delete":
-        return None  # edited and deleted since: the deletion follows
-    return SubscriptionEdit(key["tenant"], key["id"], document)
+    async def _read(self, edited: AsyncIterator[Keys]) -> AsyncIterator[SubscriptionEdit]:
+        async for keys in edited:
+            for start in range(0, len(keys), _READ_AT_ONCE):
+                some = keys[start : start + _READ_AT_ONCE]
+                with storage_errors():
+                    found = await self._collection.find({"_id": {"$in": some}}, _DEFINED).to_list(None)
+                documents = {(one["_id"]["tenant"], one["_id"]["id"]): one for one in found}
+                for key in some:
+                    yield SubscriptionEdit(key["tenant"], key["id"], documents.get((key["tenant"], key["id"])))
 
 
 def _key(tenant: str, subscription_id: str) -> Document:

@@ -15,6 +15,7 @@ from broker.ngsild.errors import Unavailable
 from broker.outbound import JsonAnswer, OutboundError
 from broker.storage.client import Mongo
 from broker.storage.contexts import CACHED, HOSTED, IMPLICIT, ContextEdit, ContextStore
+from broker.storage.edits import Edits
 
 URL = "https://e.org/context.jsonld"
 DOCUMENT: dict[str, Any] = {
@@ -46,7 +47,7 @@ async def mongo(request: pytest.FixtureRequest, mongo_uri: str, database_name: s
 
 @pytest.fixture
 async def store(mongo: Mongo) -> ContextStore:
-    store = ContextStore(mongo.control)
+    store = ContextStore(mongo.control, Edits(mongo.control))
     await store.prepare()
     return store
 
@@ -160,15 +161,18 @@ async def test_new_versions_and_deletions_are_reported_and_uses_are_not(store: C
         version = await store.put(URL, {"@context": {}}, LATER)
         assert await store.delete("urn:a")
         async with asyncio.timeout(10):
-            assert await anext(edits) == ContextEdit(URL, version)
-            assert await anext(edits) == ContextEdit("urn:a", None)
+            wanted = {ContextEdit(URL, version), ContextEdit("urn:a", None)}
+            async for edit in edits:  # one may come twice, and before it is made
+                wanted.discard(edit)
+                if not wanted:
+                    break
     assert not await store.delete("urn:a")
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")
 async def test_lost_storage_is_unavailable():
     mongo = Mongo(_client_of_nothing(), "nothing")
-    store = ContextStore(mongo.control)
+    store = ContextStore(mongo.control, Edits(mongo.control))
 
     for operation in (
         *(store.get(URL), store.find(URL), store.list(""), store.prepare(), store.note(URL, DOCUMENT)),

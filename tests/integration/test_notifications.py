@@ -31,6 +31,7 @@ from broker.outbound import Outbound, OutboundPolicy
 from broker.posting import Poster
 from broker.storage.client import Mongo
 from broker.storage.contexts import ContextStore
+from broker.storage.edits import Edits
 from broker.storage.entities import EntityStore
 from broker.storage.outbox import Outbox
 from broker.storage.processes import Processes
@@ -91,7 +92,8 @@ class Process:
         self.outbound = Outbound(OutboundPolicy())
         self.poster = Poster(self.outbound)
         self.mqtt = MqttPublisher(self.outbound, Trust())
-        self.store = SubscriptionStore(mongo)
+        edits = Edits(mongo.control)
+        self.store = SubscriptionStore(mongo, edits)
         self.outbox = Outbox(mongo)
         self.entities = EntityStore(tenants)
         contexts = Contexts(self.outbound)
@@ -116,7 +118,7 @@ class Process:
             compiler=compiler,
             deliveries=self.notifier,
             tenants=tenants,
-            contexts=ContextOperations(ContextStore(mongo.control), contexts, tenants, max_bytes=1_000_000),
+            contexts=ContextOperations(ContextStore(mongo.control, edits), contexts, tenants, max_bytes=1_000_000),
         )
         self.core = contexts.core
         self._mongo = mongo

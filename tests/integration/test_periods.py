@@ -9,6 +9,7 @@ import pytest
 
 from broker.ngsild.errors import AlreadyExists
 from broker.storage.client import Mongo
+from broker.storage.edits import Edits
 from broker.storage.periods import DUE, Period, Periods
 from broker.storage.subscriptions import Document, SubscriptionStore
 from tests.unit.notify.samples import EARLIER, until
@@ -48,7 +49,7 @@ async def stores(request: pytest.FixtureRequest, mongo_uri: str, database_name: 
     if request.param == "motor":
         pytest.importorskip("motor")
     mongo = await Mongo.connect(mongo_uri, driver_name=request.param, database=database_name)
-    stores = Stores(Periods(mongo), SubscriptionStore(mongo))
+    stores = Stores(Periods(mongo), SubscriptionStore(mongo, Edits(mongo.control)))
     await asyncio.gather(stores.periods.prepare(), stores.subscriptions.prepare())
     yield stores
     await mongo.close()

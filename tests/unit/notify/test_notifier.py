@@ -344,9 +344,22 @@ async def test_edits_by_other_processes_are_followed() -> None:
         scene.source.edited.put_nowait(SubscriptionEdit("", one.id, scene.source.keep(one)))
         await until(lambda: len(scene.registry) == 1)
         assert len(await scene.commit(UPDATE)) == 1
+        del scene.source.documents["", one.id]
         scene.source.edited.put_nowait(SubscriptionEdit("", one.id, None))
         await until(lambda: len(scene.registry) == 0)
         assert await scene.commit(UPDATE) == []
+
+
+async def test_who_looked_before_a_subscription_was_made_does_not_make_others_forget_it() -> None:
+    async with Scene() as scene:
+        one = subscription(OF_T)
+        scene.source.keep(one)
+        scene.registry.put(one)
+        scene.source.edited.put_nowait(SubscriptionEdit("", one.id, None))
+        other = subscription(OF_T, subscription_id="urn:s:2")
+        scene.source.edited.put_nowait(SubscriptionEdit("", other.id, scene.source.keep(other)))
+        await until(lambda: scene.registry.get("", other.id) is not None)
+        assert scene.registry.get("", one.id) is one
 
 
 async def test_an_earlier_state_of_a_subscription_does_not_replace_a_later_one() -> None:
