@@ -30,23 +30,20 @@ import orjson
 import uvloop
 
 from benchmarks.api import BrokerApi
+from benchmarks.contest import Contestant, finish, table, turns
 from benchmarks.errors import BenchmarkError
 from benchmarks.figures import ACKNOWLEDGED, Figures, measure, percentile
-from benchmarks.jobs import HttpJob, Log, Timing, run_job
+from benchmarks.jobs import Log, Timing
 from benchmarks.machine import describe
-from benchmarks.population import ENTITY_TYPE, INITIAL_VALUE, MEASURED, Population
+from benchmarks.population import ENTITY_TYPE, MEASURED, Population
 from benchmarks.processes import free_port, python_server
 from benchmarks.receiver import Received
-from benchmarks.report import text_table
 from benchmarks.scenarios import ENTITIES, Operation
 from benchmarks.targets import Target, database, vela
 
 UPDATE = Operation("PATCH", ENTITIES + "/{id}/attrs", "attributes", changes=MEASURED)
 SUBSCRIPTIONS = "/ngsi-ld/v1/subscriptions"
 PLAIN, CROWDED, NOTIFYING = "plain", "crowded", "notifying"
-COLUMNS = ("server", "updates/s", "ratio", "lowest-highest", "p50 ms", "p99 ms", "failed", "client CPU", "server CPU")
-MISSING, CANNOT_RUN, INTERRUPTED = 1, 2, 130
-
 _AT_ONCE = 16
 _OTHER_ATTRIBUTES = 200
 _DELIVERY_SECONDS = 120.0
@@ -76,44 +73,10 @@ class NotifyingRun:
     paced_rate: float
     paced: Told
 
-    def ratios(self, name: str) -> list[float]:
-        """The rates of a server by those of the plain one, round by round."""
-        pairs = zip(self.rounds[name], self.rounds[PLAIN], strict=True)
-        return [own.requests_per_second / plain.requests_per_second for own, plain in pairs]
-
     @property
     def missing(self) -> int:
         """Notifications of acknowledged updates that did not come."""
         return sum(one.missing for one in (*self.told, self.paced))
-
-
-class Contestant:
-    """One worker with its subscriptions, under load."""
-
-    def __init__(self, target: Target, population: Population, connections: int) -> None:
-        self.target = target
-        self._population = population
-        self._connections = connections
-        self._next_sequence = INITIAL_VALUE + 1
-
-    async def run(self, timing: Timing, rate: float = 0.0) -> Log:
-        """One load; `rate` is in requests/s, 0 for as many as are answered."""
-        log = await run_job(
-            "benchmarks.load_generator",
-            HttpJob(
-                host=self.target.host,
-                port=self.target.port,
-                operation=UPDATE,
-                population=self._population,
-                connections=self._connections,
-                timing=timing,
-                first_sequence=self._next_sequence,
-                watched=dict(self.target.watched),
-                rate=rate,
-            ),
-        )
-        self._next_sequence += len(log.sent)
-        return log
 
 
 def told(log: Log, received: Received, drained: float) -> Told:
@@ -176,13 +139,11 @@ class _Bench:
         """All rounds, in the opposite order every other time, then the paced load."""
         rounds: dict[str, list[Figures]] = {name: [] for name in contestants}
         notified: list[Told] = []
-        for number in range(self._options.rounds):
-            names = list(contestants)
-            for name in names if number % 2 == 0 else reversed(names):
-                log = await contestants[name].run(self._timing)
-                rounds[name].append(measure(log, 1))
-                if name == NOTIFYING:
-                    notified.append(await self._told(log))
+        for name in turns(list(contestants), self._options.rounds):
+            log = await contestants[name].run(self._timing)
+            rounds[name].append(measure(log, 1))
+            if name == NOTIFYING:
+                notified.append(await self._told(log))
         rate = median(one.requests_per_second for one in rounds[NOTIFYING]) / 2
         paced = await self._told(await contestants[NOTIFYING].run(self._timing, rate))
         given = {name: str(getattr(self._options, name)) for name in ("seconds", "rounds", "entities", "subscriptions")}
@@ -216,19 +177,7 @@ class _Bench:
 
 def report(run: NotifyingRun) -> str:
     """The run as a table, and what is to be said about the notifications."""
-    rows = []
-    for name, rounds in run.rounds.items():
-        ratios = run.ratios(name)
-        latencies = (median(one.latency_p50 for one in rounds), median(one.latency_p99 for one in rounds))
-        rows.append(
-            [
-                *(name, f"{median(one.requests_per_second for one in rounds):,.0f}", f"{median(ratios):.2f}"),
-                *(f"{min(ratios):.2f}-{max(ratios):.2f}", *(f"{1000 * seconds:.1f}" for seconds in latencies)),
-                f"{sum(one.failed for one in rounds)}",
-                *(f"{median(one.cpu.get(who, 0.0) for one in rounds):.2f}" for who in ("client", "server")),
-            ]
-        )
-    lines = [text_table(COLUMNS, rows), ""]
+    lines = [table(run.rounds, PLAIN), ""]
     lines += [
         f"{NOTIFYING}, round {number}: {one.owed:,} owed, {one.missing:,} missing, {one.duplicates:,} duplicates; "
         f"the last came {one.drained:.1f} s after the load."
@@ -245,7 +194,7 @@ def report(run: NotifyingRun) -> str:
 
 async def _run(options: argparse.Namespace, targets: dict[str, Target], receiver: str) -> NotifyingRun:
     population = Population(secrets.token_hex(3), options.entities)
-    contestants = {name: Contestant(one, population, options.connections) for name, one in targets.items()}
+    contestants = {name: Contestant(one, population, UPDATE, options.connections) for name, one in targets.items()}
     async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=60)) as session:
         bench = _Bench(options, session, receiver)
         await bench.prepare(contestants, population)
@@ -290,17 +239,15 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; the exit code of the process."""
     options = parse(arguments)
-    try:
+
+    def measure_all() -> bool:
         result = run(options)
-    except BenchmarkError as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return CANNOT_RUN
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    print(report(result))
-    if options.json:
-        options.json.write_bytes(orjson.dumps(asdict(result), option=orjson.OPT_INDENT_2))
-    return MISSING if result.missing else 0
+        print(report(result))
+        if options.json:
+            options.json.write_bytes(orjson.dumps(asdict(result), option=orjson.OPT_INDENT_2))
+        return not result.missing
+
+    return finish(measure_all)
 
 
 if __name__ == "__main__":

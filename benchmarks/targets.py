@@ -1,7 +1,7 @@
 """The processes that a run needs: the broker under test, the bare server beside it, the database below."""
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,14 +98,14 @@ def _is_mongod(pid: int) -> bool:
 
 
 @contextmanager
-def vela(mongo: Database, folder: Path, name: str | None = None) -> Iterator[Target]:
-    """One Vela worker over `mongo`, until the block ends. VELA_* variables of the environment apply.
+def vela(mongo: Database, folder: Path, name: str | None = None, options: Sequence[str] = ()) -> Iterator[Target]:
+    """One Vela worker over `mongo`, until the block ends. VELA_* variables of the environment apply, then `options`.
 
     What it stores lies in databases of its own, which are dropped: the one called `name`, and those of its tenants.
     """
     port = free_port()
     name = name or new_database_name()
-    arguments = ["broker", "serve", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
+    arguments = ["broker", "serve", "--workers", "1", "--host", "127.0.0.1", "--port", str(port), *options]
     try:
         with python_server(
             [*arguments, "--mongo-uri", mongo.uri, "--database", name], port, folder / "vela.log"

@@ -15,6 +15,7 @@ from rich.table import Table
 from broker import __version__
 from broker.bundled import bundled
 from broker.commands.contexts import contexts_group
+from broker.commands.datamodels import datamodels_group
 from broker.commands.indexes import explain_command, index_group
 from broker.commands.subscriptions import subscriptions_command
 from broker.local import LocalBroker, LocalBrokerError, is_ready
@@ -33,6 +34,7 @@ METAVARS = {
     "seconds": "SECONDS",
     "bytes": "BYTES",
     "path": "PATH",
+    "switch": "true|false",
     "list": "LIST",
     "networks": "NETWORKS",
     "hosts": "HOSTS",
@@ -78,6 +80,7 @@ against their schemas, and tells subscribers what changed.
   vela serve --mongo-uri mongodb://…  a broker on your MongoDB replica set
   vela demo                           a day of 60 real car parks, replayed
   vela contexts                       the @contexts that a running broker keeps
+  vela datamodels                     the schemas of entities: import, check, policies, what breaks them
   vela index, vela explain            indexes for its queries, and which query needs one
   vela subscriptions                  who is subscribed at it, and how delivery goes
   vela settings                       every setting, its value here and where it comes from
@@ -208,6 +211,7 @@ def settings_command() -> None:
 
 
 vela.add_command(contexts_group)
+vela.add_command(datamodels_group)
 vela.add_command(subscriptions_command)
 vela.add_command(index_group)
 vela.add_command(explain_command)

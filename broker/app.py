@@ -6,7 +6,6 @@ import gc
 import secrets
 import signal
 from collections.abc import AsyncIterator
-from typing import Protocol, TypeVar
 
 import structlog
 import uvloop
@@ -29,7 +28,6 @@ from broker.core.indexes import IndexOperations
 from broker.core.linked import LinkedEntityReads, LinkLimits
 from broker.core.purge import Purges
 from broker.core.querying import Querying
-from broker.core.recounting import Recounter
 from broker.core.snapshot_notices import SnapshotNotifier
 from broker.core.snapshot_work import SnapshotWork
 from broker.core.snapshots import SnapshotLimits, Snapshots
@@ -44,20 +42,17 @@ from broker.jsonld.contexts import Limits as DownloadLimits
 from broker.notify.compiling import SubscriptionCompiler
 from broker.notify.completing import Completer
 from broker.notify.endpoints import DeliveryLimits
-from broker.notify.mqtt import MqttPublisher
 from broker.notify.notifier import Notifier
 from broker.notify.periodic import PeriodicNotifications
 from broker.notify.registry import Registry
 from broker.notify.sending import Sender
-from broker.notify.trust import Trust, UntrustworthyError
-from broker.outbound import Outbound, OutboundPolicy
-from broker.posting import Poster
-from broker.setting import SettingsError
+from broker.parts import open_census, open_data_models, open_http, open_mqtt, read_trust, run
 from broker.settings import Settings
 from broker.storage.census import CensusStore
 from broker.storage.client import Mongo
 from broker.storage.collator import Collator
 from broker.storage.contexts import ContextStore
+from broker.storage.edits import Edits
 from broker.storage.entities import EntityStore
 from broker.storage.entity_maps import EntityMapStore
 from broker.storage.indexes import IndexStore
@@ -75,9 +70,6 @@ from broker.storage.source_alias import kept_alias
 from broker.storage.subscriptions import SubscriptionStore
 from broker.storage.tenants import Tenants
 from broker.telemetry import CommitMetrics, Metrics
-from broker.validation.checker import Checker, ViolationObserver
-from broker.validation.policies import Policies
-from broker.validation.schemas import Model, load_models
 from broker.web.rendered import RenderedEntities
 from broker.web.routes import make_dispatcher
 from broker.web.server import Server
@@ -129,17 +121,18 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
     metrics = Metrics()
     process = secrets.token_hex(4)
     async with contextlib.AsyncExitStack() as stack:
-        outbound, poster = await stack.enter_async_context(_open_http(settings))
+        outbound, poster = await stack.enter_async_context(open_http(settings))
         mongo = await Mongo.connect(settings.mongo_uri, driver_name=settings.mongo_driver, database=settings.database)
         stack.push_async_callback(mongo.close)
 
         tenants = Tenants(mongo)
-        contexts_kept, subscriptions_kept = ContextStore(mongo.control), SubscriptionStore(mongo)
+        edits = Edits(mongo.control)
+        contexts_kept, subscriptions_kept = ContextStore(mongo.control, edits), SubscriptionStore(mongo, edits)
         outbox, processes, periods = Outbox(mongo), Processes(mongo), Periods(mongo)
         snapshots_kept, notices = SnapshotStore(mongo), SnapshotNotices(mongo)
         await asyncio.gather(
             tenants.open(),
-            *(one.prepare() for one in (contexts_kept, subscriptions_kept, outbox, processes, periods)),
+            *(one.prepare() for one in (edits, contexts_kept, subscriptions_kept, outbox, processes, periods)),
             *(one.prepare() for one in (snapshots_kept, notices)),
         )
         entities = EntityStore(tenants)
@@ -156,13 +149,12 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         upkeep = ContextUpkeep(contexts_kept, context_operations)
         await upkeep.start()
         stack.push_async_callback(upkeep.stop)
-        models = load_models(bundled("datamodels"))
-        checker = Checker(models, read_policies(settings, models), _count_violation(metrics))
+        data_models = await stack.enter_async_context(open_data_models(mongo, edits, metrics, settings))
 
         compiler, completer = SubscriptionCompiler(contexts), Completer(entities, settings.linked_entities_max)
         registry = Registry(subscriptions_kept, compiler, compiler.outdated)
         trust = read_trust(settings)
-        mqtt = await stack.enter_async_context(_open_mqtt(outbound, trust, settings))
+        mqtt = await stack.enter_async_context(open_mqtt(outbound, trust, settings))
         notifier = Notifier(
             process=process,
             registry=registry,
@@ -189,13 +181,13 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
 
         census_kept = CensusStore(mongo, tenants)
         census = await stack.enter_async_context(
-            _open_census(Census(census_kept, process), Recounts(mongo, tenants), processes, settings)
+            open_census(Census(census_kept, process), Recounts(mongo, tenants), processes, settings)
         )
         committer = Committer(
             GroupServices(
                 store=entities,
                 cache=EntityCache(settings.cache_bytes),
-                checker=checker,
+                checker=data_models.checker,
                 notifier=notifier,
                 outbox=outbox,
                 metrics=CommitMetrics(metrics),
@@ -214,17 +206,17 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         metrics.notification_backlog.set_function(lambda: notifier.backlog)
         metrics.endpoints.waiting = notifier.waiting
         stack.push_async_callback(committer.drain, settings.drain_timeout)
-        _run(stack, Sweeper(committer, entities, tenants, interval=settings.expiry_sweep_interval))
+        run(stack, Sweeper(committer, entities, tenants, interval=settings.expiry_sweep_interval))
 
         selections = EntitySelections(tenants, settings.query_scan_max)
         linked = LinkedEntityReads(
             entities, selections, Links(tenants), LinkLimits(settings.linked_entities_max, settings.query_scan_max)
         )
         index_store = IndexStore(mongo, tenants)
-        indexes = _run(stack, IndexOperations(index_store))
+        indexes = run(stack, IndexOperations(index_store))
         explanations = Explanations(Plans(tenants), index_store)
         querying = Querying(selections, Collator(mongo), linked)
-        _run(
+        run(
             stack,
             PeriodicNotifications(
                 schedule=periods,
@@ -273,7 +265,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             linked=linked,
             indexes=indexes,
             explanations=explanations,
-            checker=checker,
+            data_models=data_models.operations,
             mongo=mongo,
             metrics=metrics,
             entity_maps=EntityMaps(
@@ -284,7 +276,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             ),
             snapshots=Snapshots(
                 store=snapshots_kept,
-                work=_run(
+                work=run(
                     stack,
                     SnapshotWork(
                         process=process,
@@ -310,84 +302,3 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             ),
             rendered=RenderedEntities(settings.read_cache_bytes, metrics.read_cache),
         )
-
-
-class _Runs(Protocol):
-    def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
-
-
-_Service = TypeVar("_Service", bound=_Runs)
-
-
-def _run(stack: contextlib.AsyncExitStack, service: _Service) -> _Service:
-    """Start a service that is stopped at the end."""
-    service.start()
-    stack.push_async_callback(service.stop)
-    return service
-
-
-def read_trust(settings: Settings) -> Trust:
-    """What endpoints are trusted by. SettingsError where the CA file of the settings cannot be used."""
-    trust = Trust(settings.notification_ca_file, settings.notification_ca_dir)
-    try:
-        trust.context()
-    except UntrustworthyError as error:
-        raise SettingsError(f"notification_ca_file: {error}") from error
-    return trust
-
-
-def read_policies(settings: Settings, models: dict[str, Model]) -> Policies:
-    """The validation policies of the settings. SettingsError where they name what does not exist."""
-    names = {model.name: iri for iri, model in models.items()}
-    try:
-        return Policies.parse(settings.validation_default, settings.validation_policies, names)
-    except ValueError as error:
-        raise SettingsError(f"validation_policies: {error}") from error
-
-
-@contextlib.asynccontextmanager
-async def _open_http(settings: Settings) -> AsyncIterator[tuple[Outbound, Poster]]:
-    outbound = Outbound(OutboundPolicy(allow=settings.outbound_allow, deny=settings.outbound_deny))
-    poster = Poster(outbound)
-    await outbound.start()
-    try:
-        yield outbound, poster
-    finally:
-        await poster.close()
-        await outbound.close()
-
-
-@contextlib.asynccontextmanager
-async def _open_mqtt(outbound: Outbound, trust: Trust, settings: Settings) -> AsyncIterator[MqttPublisher]:
-    """What publishes notifications over MQTT; its connections are closed at the end."""
-    mqtt = MqttPublisher(
-        outbound, trust, connections=settings.notification_connections, timeout=settings.notification_timeout
-    )
-    mqtt.start()
-    try:
-        yield mqtt
-    finally:
-        await mqtt.close()
-
-
-@contextlib.asynccontextmanager
-async def _open_census(
-    census: Census, recounts: Recounts, processes: Processes, settings: Settings
-) -> AsyncIterator[Census]:
-    """The census, with somebody who clears up what is in doubt; it is closed after everything that is counted in it."""
-    recounter = Recounter(census.process, recounts, processes, census)
-    recounter.start()
-    try:
-        yield census
-    finally:
-        await recounter.stop()
-        await census.close(settings.drain_timeout)
-
-
-def _count_violation(metrics: Metrics) -> ViolationObserver:
-    def count(_tenant: str, type_name: str, _attribute: str, _rule: str, _policy: str) -> None:
-        metrics.schema_violations.labels(type_name).inc()
-
-    return count

@@ -9,6 +9,7 @@ from typing import Any
 PREFIX = "VELA_"
 KIB, MIB = 1024, 1024 * 1024
 _LISTS = ("list", "networks", "hosts")
+_SWITCHES = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
 _SIZE_UNITS = {"b": 1, "kib": KIB, "mib": MIB, "gib": 1024 * MIB, "kb": 1000, "mb": 1000**2, "gb": 1000**3}
 
 
@@ -20,8 +21,8 @@ class SettingsError(ValueError):
 class Setting:
     """One row of the table.
 
-    `kind` is one of text, integer, seconds, bytes, path, choice, list, networks, hosts. `lowest` and `highest` bound
-    numbers (inclusive). A setting whose default is None is optional.
+    `kind` is one of text, integer, seconds, bytes, path, choice, switch, list, networks, hosts. `lowest` and `highest`
+    bound numbers (inclusive). A setting whose default is None is optional.
     """
 
     name: str
@@ -56,6 +57,7 @@ class Setting:
             "hosts": "networks, addresses or host names separated by commas, such as 10.0.0.0/8,camera.local (or none)",
             "list": "values separated by commas",
             "path": "a path",
+            "switch": "true or false",
             "text": "a text",
         }[self.kind]
         if self.lowest is not None and self.highest is not None:
@@ -85,6 +87,8 @@ class Setting:
         """`value` as a text that `parse` reads back as an equal value."""
         if self.kind in _LISTS:
             return ",".join(value) or "none"
+        if self.kind == "switch":
+            return "true" if value else "false"
         return "" if value is None else str(value)
 
     def shown(self, value: Any) -> str:
@@ -110,6 +114,8 @@ class Setting:
                 return _size(text)
             case "path":
                 return Path(text)
+            case "switch":
+                return _SWITCHES.get(text.lower(), text)
             case "list" | "networks" | "hosts":
                 return () if text == "none" else tuple(part.strip() for part in text.split(",") if part.strip())
             case _:
@@ -118,6 +124,8 @@ class Setting:
     def _acceptable(self, value: Any) -> bool:
         if self.kind == "choice":
             return value in self.choices
+        if self.kind == "switch":
+            return isinstance(value, bool)
         if self.kind == "hosts":
             return not any(mark in item for item in value if not _is_network(item) for mark in " /:")
         if self.kind == "networks":

@@ -168,10 +168,10 @@ class Settings:
         "Networks that requests of the broker never go to. 0.0.0.0/0,::/0 leaves only the allowed ones.")
 
     validation_default: str = _setting("warn", "choice", "Validation",
-        "What happens to an update that breaks the schema of its type, unless the type says otherwise.",
+        "What happens to an update that breaks the schema of its type, unless the type has a policy of its own.",
         choices=("enforce", "warn", "off"))
-    validation_policies: str = _setting("", "text", "Validation",
-        "What happens for single types, as [TENANT@]TYPE=POLICY,… such as OffStreetParking=enforce.")
+    validation_zoneless: bool = _setting(False, "switch", "Validation",
+        "Whether schemas that ask for a date and time accept one without a zone, which is taken as UTC.")
     # fmt: on
 
     def __post_init__(self) -> None:

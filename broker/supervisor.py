@@ -23,7 +23,7 @@ from broker.ngsild.errors import NgsiLdError
 from broker.settings import Settings
 from broker.storage.client import UnusableStorage
 from broker.storage.embedded import EmbeddedMongo
-from broker.validation.schemas import DataModelError
+from broker.validation.definitions import DataModelError
 
 CANNOT_START = 2
 """Exit status of a worker that cannot start whatever is tried; it is not started again."""

@@ -30,6 +30,11 @@ MOST_ENDPOINTS = 100
 """Endpoints with metrics of their own."""
 
 OTHER_ENDPOINTS = "other"
+
+MOST_VIOLATIONS = 1_000
+"""Kinds of violations with metrics of their own."""
+
+OTHER_VIOLATIONS = "other"
 SIZES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
 
 _CREDENTIALS = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^/?#\s@]+(?:@[^/?#\s@]+)*@", re.IGNORECASE)
@@ -228,6 +233,34 @@ class EndpointStatistics(Collector):
         return owed
 
 
+class ViolationStatistics(Collector):
+    """vela_schema_violations_total. The first `MOST_VIOLATIONS` kinds are counted apart, all further ones together.
+
+    A schema may judge attributes that it does not name, and those are named by clients.
+    """
+
+    def __init__(self) -> None:
+        self._counts: dict[tuple[str, str, str, str], int] = {}
+
+    def count(self, type_name: str, attribute: str, rule: str, policy: str) -> None:
+        """Count one violation."""
+        key = type_name, attribute, rule, policy
+        if key not in self._counts and len(self._counts) >= MOST_VIOLATIONS:
+            key = (OTHER_VIOLATIONS, "", "", policy)
+        self._counts[key] = self._counts.get(key, 0) + 1
+
+    def collect(self) -> Iterator[Metric]:
+        """What Prometheus reads."""
+        counter = CounterMetricFamily(
+            "vela_schema_violations",
+            "Rules of data models that were broken, by type, attribute, rule and policy (warn: accepted all the same).",
+            labels=("type", "attribute", "rule", "policy"),
+        )
+        for key, times in self._counts.items():
+            counter.add_metric(key, times)
+        yield counter
+
+
 class Metrics:
     """The metrics of one broker process. Names and labels are part of the operators' interface (docs/metrics.md)."""
 
@@ -266,8 +299,11 @@ class Metrics:
             "Slow queries that were looked into and found to look at much more than they find.",
             registry=registry,
         )
-        self.schema_violations = Counter(
-            "vela_schema_violations", "Updates that break the schema of their type.", ("type",), registry=registry
+        self.schema_violations = ViolationStatistics()
+        registry.register(self.schema_violations)
+        self.models_usable = Gauge("vela_data_models", "Data models that can be used.", registry=registry)
+        self.models_quarantined = Gauge(
+            "vela_data_models_quarantined", "Data models that cannot be used and check nothing.", registry=registry
         )
 
     def exposition(self) -> bytes:

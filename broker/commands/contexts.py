@@ -99,7 +99,7 @@ def list_command(client: ContextClient, *, kind: str | None, as_json: bool) -> N
         table.add_column(column, no_wrap=column != "URL", overflow="fold")
     for one in found:
         table.add_row(one["kind"], str(one.get("numberOfHits", "")), one.get("lastUsage", ""), one["URL"])
-    Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
+    Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
 
 
 @contexts_group.command("show")

@@ -152,4 +152,4 @@ def _table(*columns: str) -> Table:
 
 
 def _print(table: Table) -> None:
-    Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
+    Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)

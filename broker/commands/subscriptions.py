@@ -32,7 +32,9 @@ def subscriptions_command(broker: str | None, tenant: str, *, trouble: bool, as_
     if as_json:
         click.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
-    Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(_table(found))
+    Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(
+        _table(found)
+    )
 
 
 def _all(client: BrokerClient) -> list[dict[str, Any]]:

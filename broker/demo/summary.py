@@ -71,7 +71,7 @@ def describe_violations(before: Violations | None, after: Violations | None, ove
     grown = [(entry["count"] - earlier.get(_rule(entry), 0), entry) for entry in after]
     news = sorted(((count, entry) for count, entry in grown if count > 0), key=lambda pair: -pair[0])
     if not news:
-        return f"{known}; the broker process that answered counted no violation of a data model"
+        return f"{known}; this broker counted no violation of a data model"
     total = sum(count for count, _ in news)
     lines = [f"{total:,} schema violations ({known})"]
     for count, entry in news:
@@ -93,4 +93,4 @@ def _notifications(ledger: Ledger) -> str:
 
 
 def _rule(entry: dict[str, Any]) -> tuple[Any, ...]:
-    return entry["tenant"], entry["type"], entry["attribute"], entry["rule"]
+    return entry["tenant"], entry["type"], entry["attribute"], entry["rule"], entry.get("source", "")

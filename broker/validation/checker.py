@@ -1,160 +1,110 @@
 """The checker: every change that the committer is about to write passes here (sync, a few microseconds)."""
 
-from dataclasses import dataclass
 from typing import Any, Protocol
-
-import structlog
 
 from broker.ngsild.changes import Change
 from broker.ngsild.errors import BadRequestData
-from broker.ngsild.timestamps import now_text
-from broker.validation.policies import Policies, Policy
-from broker.validation.schemas import Model
+from broker.ngsild.model import Entity
+from broker.validation.models import Model
+from broker.validation.policies import Policy
 from broker.validation.violations import Violation
 
-_log = structlog.get_logger("vela.validation")
 
-TALLY_LIMIT = 10_000
-"""Different (tenant, type, attribute, rule) that are counted apart; what comes after is counted together."""
+class FindsModels(Protocol):
+    """Knows the data models and the policies; asked for each type of each change, so both must be look-ups."""
 
-_Key = tuple[str, str, str, str]
-_OVERFLOW: _Key = ("", "", "", "")
+    def get(self, iri: str, /) -> Model | None:
+        """The data model of a type, if there is one that can be used."""
 
-
-class ViolationObserver(Protocol):
-    """Told of every violation that was accepted under `warn` or refused under `enforce`, for the metrics."""
-
-    def __call__(self, tenant: str, type_name: str, attribute: str, rule: str, policy: str, /) -> None:
-        """Called once per violation; must be cheap."""
+    def policy(self, tenant: str, iri: str, /) -> Policy:
+        """What happens to an entity of the type that breaks a rule, in `tenant` ("" is the default tenant)."""
 
 
-@dataclass(slots=True)
-class _Tally:
-    count: int
-    first: str
-    last: str
-    entity_id: str
-    violation: Violation
+class Observes(Protocol):
+    """Told of every violation, to count it."""
+
+    def count(self, tenant: str, entity: Entity, model: Model, violation: Violation, policy: Policy, /) -> None:
+        """One violation that `entity` as it would be has, accepted (`warn`, or advisory) or refused (`enforce`).
+
+        Must be cheap: it is called on the commit path.
+        """
 
 
 class Checker:
     """Checks changes against data models, by the policy of tenant and type.
 
-    `models` are the data models by type IRI. A type without one costs a dictionary miss.
+    Creations, replacements and changes of the types have the whole entity checked. Any other change answers only for
+    what it touches: an old mistake elsewhere neither counts again nor refuses it.
     """
 
-    def __init__(self, models: dict[str, Model], policies: Policies, observer: ViolationObserver | None = None) -> None:
+    def __init__(self, models: FindsModels, observer: Observes) -> None:
         self._models = models
-        self._policies = policies
         self._observer = observer
-        self._tallies: dict[_Key, _Tally] = {}
 
     def check(self, change: Change) -> None:
         """Check the entity as it would be after the change, against each of its types that has a data model.
 
-        Under `enforce`, BadRequestData with every violation. Under `warn`, what the change touches is counted: a
-        violation that was there before is not counted again by an update of something else.
+        Under `enforce`, BadRequestData with every violation; those that are advisory never refuse. What is accepted is
+        counted; a change that is refused counts only what refuses it.
         """
         entity = change.after
         if entity is None:
             return
         models = self._models
-        accepted: list[tuple[Model, list[Violation]]] = []
-        refused: list[tuple[Model, list[Violation]]] = []
+        accepted: list[tuple[Model, Violation, Policy]] = []
+        refused: list[tuple[Model, Violation]] = []
+        keys: tuple[str, ...] | None = None
         for iri in entity["types"]:
             model = models.get(iri)
             if model is None:
                 continue
-            policy = self._policies.of(change.tenant, iri)
+            policy = models.policy(change.tenant, iri)
             if policy is Policy.OFF:
                 continue
-            violations = model.violations(entity)
-            if violations:
-                (refused if policy is Policy.ENFORCE else accepted).append((model, violations))
+            if keys is None:
+                keys = change.attributes
+            for violation in _found(change, entity, model, keys):
+                if policy is Policy.ENFORCE and not violation.advisory:
+                    refused.append((model, violation))
+                else:
+                    accepted.append((model, violation, policy))
         if refused:
-            raise self._refusal(change, refused)
-        for model, violations in accepted:
-            self._count(change, model, violations)
+            raise self._refusal(change.tenant, entity, refused)
+        for model, violation, policy in accepted:
+            self._observer.count(change.tenant, entity, model, violation, policy)
 
-    def report(self) -> list[dict[str, Any]]:
-        """The violations accepted under `warn` since this process started, most frequent first, as JSON objects.
-
-        Each: tenant ("" is the default one), type, attribute ("" is the entity as a whole), rule (the schema keyword),
-        count, first and last (DateTime), and the latest one as `sample`: entity, pointer, found, expected, schema,
-        detail. An entry with an empty type counts what did not fit into the `TALLY_LIMIT` entries.
-        """
-        entries = sorted(self._tallies.items(), key=lambda entry: -entry[1].count)
-        return [
-            {
-                "tenant": tenant,
-                "type": type_name,
-                "attribute": attribute,
-                "rule": rule,
-                "count": tally.count,
-                "first": tally.first,
-                "last": tally.last,
-                "sample": {"entity": tally.entity_id, **tally.violation.problem()},
-            }
-            for (tenant, type_name, attribute, rule), tally in entries
-        ]
-
-    def _refusal(self, change: Change, refused: list[tuple[Model, list[Violation]]]) -> BadRequestData:
+    def _refusal(self, tenant: str, entity: Entity, refused: list[tuple[Model, Violation]]) -> BadRequestData:
         problems: list[dict[str, Any]] = []
-        for model, violations in refused:
-            for violation in violations:
-                self._observe(change.tenant, model, violation, Policy.ENFORCE)
-                problems.append(violation.problem())
-        names = ", ".join(model.name for model, _ in refused)
-        first = refused[0][1][0].detail
+        for model, violation in refused:
+            self._observer.count(tenant, entity, model, violation, Policy.ENFORCE)
+            problems.append(violation.problem())
+        names = ", ".join(dict.fromkeys(model.name for model, _ in refused))
         return BadRequestData(
-            f"The entity {change.entity_id} would break {len(problems)} of the rules of the data model {names}. "
-            f"{first} Correct the members that errors names, or have the policy of the type changed to warn.",
+            f"The entity {entity['_id']} would break {len(problems)} of the rules of the data model {names}. "
+            f"{refused[0][1].detail} Correct the members that errors names, or have the policy of the type changed to "
+            "warn.",
             violations=problems,
         )
 
-    def _count(self, change: Change, model: Model, violations: list[Violation]) -> None:
-        touched = _touched(change, model)
-        for violation in violations:
-            if touched is not None and not violation.concerns(touched):
-                continue
-            self._observe(change.tenant, model, violation, Policy.WARN)
-            tally = self._tally((change.tenant, model.name, violation.attribute, violation.rule), change, violation)
-            if _worth_a_line(tally.count):
-                _log.warning(
-                    "schema violation accepted",
-                    tenant=change.tenant,
-                    type=model.name,
-                    entity=change.entity_id,
-                    detail=violation.detail,
-                    schema=violation.schema,
-                    count=tally.count,
-                )
 
-    def _tally(self, key: _Key, change: Change, violation: Violation) -> _Tally:
-        if key not in self._tallies and len(self._tallies) >= TALLY_LIMIT:
-            key = _OVERFLOW
-        now = now_text()
-        tally = self._tallies.get(key)
-        if tally is None:
-            tally = self._tallies[key] = _Tally(1, now, now, change.entity_id, violation)
-        else:
-            tally.count += 1
-            tally.last, tally.entity_id, tally.violation = now, change.entity_id, violation
-        return tally
-
-    def _observe(self, tenant: str, model: Model, violation: Violation, policy: Policy) -> None:
-        if self._observer is not None:
-            self._observer(tenant, model.name, violation.attribute, violation.rule, policy)
+def _found(change: Change, entity: Entity, model: Model, keys: tuple[str, ...]) -> list[Violation]:
+    """The violations that the change answers for."""
+    before = change.before
+    if before is None or before["types"] != entity["types"] or _replaced(change, entity, keys):
+        return model.violations(entity)
+    if model.keeps(entity, keys):
+        return []
+    found = model.violations_of(entity, frozenset([model.name_of(key) for key in keys]))
+    if found and any(violation.tied for violation in found):
+        known = {(violation.schema, violation.pointer) for violation in model.violations(before) if violation.tied}
+        return [one for one in found if not one.tied or (one.schema, one.pointer) not in known]
+    return found
 
 
-def _touched(change: Change, model: Model) -> frozenset[str] | None:
-    """The names of the attributes that the change touches; None where it is the entity as a whole."""
-    before, after = change.before, change.after
-    if before is None or after is None or before["types"] != after["types"]:
-        return None
-    return frozenset(model.name_of(key) for key in change.attributes)
-
-
-def _worth_a_line(count: int) -> bool:
-    """The 1st, 10th, 100th, … violation of a kind is logged."""
-    return str(count).rstrip("0") == "1"
+def _replaced(change: Change, entity: Entity, keys: tuple[str, ...]) -> bool:
+    """Whether every attribute that the entity has came with this change: what was merely updated is older."""
+    attributes = entity["attributes"]
+    if len(keys) < len(attributes):
+        return False
+    now = change.now
+    return all(instance["createdAt"] == now for instances in attributes.values() for instance in instances)

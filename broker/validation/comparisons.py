@@ -10,9 +10,11 @@ business of the other keywords.
 """
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from broker.validation.definitions import DataModelError
 
 KEYWORD = "x-vela-compare"
 
@@ -36,6 +38,11 @@ class Comparison:
     words: str
     message: str
 
+    @property
+    def attributes(self) -> frozenset[str]:
+        """The names of the attributes that are compared."""
+        return frozenset({self.left[0], self.right[0]})
+
     def broken_by(self, document: dict[str, Any]) -> tuple[Any, Any] | None:
         """The two numbers, if `document` breaks the comparison; else None."""
         left = _number(document, self.left)
@@ -47,30 +54,32 @@ class Comparison:
         return left, right
 
 
-def read_comparisons(schema: dict[str, Any]) -> tuple[Comparison, ...]:
-    """The comparisons at the root of `schema`; ValueError where the keyword is malformed."""
+def read_comparisons(schema: Mapping[str, Any], place: str) -> tuple[Comparison, ...]:
+    """The comparisons at the root of `schema`; DataModelError where the keyword is malformed.
+
+    `place` is that of the schema, URI#, for the error.
+    """
     rules = schema.get(KEYWORD, [])
     if not isinstance(rules, list):
-        raise ValueError(f"{KEYWORD} is no array: expected a list of comparisons.")
-    return tuple(_read(rule, index) for index, rule in enumerate(rules))
+        raise DataModelError(f"{place}/{KEYWORD} is no array: expected a list of comparisons.")
+    return tuple(_read(rule, f"{place}/{KEYWORD}/{index}") for index, rule in enumerate(rules))
 
 
-def _read(rule: Any, index: int) -> Comparison:
-    where = f"{KEYWORD}/{index}"
+def _read(rule: Any, where: str) -> Comparison:
     if not isinstance(rule, dict):
-        raise ValueError(f"{where} is no object: expected left, operator, right and message.")
+        raise DataModelError(f"{where} is no object: expected left, operator, right and message.")
     for member in ("left", "operator", "right", "message"):
         if not isinstance(rule.get(member), str):
-            raise ValueError(f"{where}/{member} is missing or no text.")
+            raise DataModelError(f"{where}/{member} is missing or no text.")
     if rule["operator"] not in _OPERATORS:
-        raise ValueError(f"{where}/operator is {rule['operator']!r}: expected one of {' '.join(_OPERATORS)}.")
+        raise DataModelError(f"{where}/operator is {rule['operator']!r}: expected one of {' '.join(_OPERATORS)}.")
     holds, words = _OPERATORS[rule["operator"]]
     return Comparison(_steps(rule["left"], where), _steps(rule["right"], where), holds, words, rule["message"])
 
 
 def _steps(pointer: str, where: str) -> tuple[str, ...]:
     if not pointer.startswith("/"):
-        raise ValueError(f"{where}: {pointer!r} is no JSON pointer to a member: expected it to begin with a slash.")
+        raise DataModelError(f"{where}: {pointer!r} is no JSON pointer to a member: expected it to begin with a slash.")
     return tuple(step.replace("~1", "/").replace("~0", "~") for step in pointer[1:].split("/"))
 
 

@@ -1,104 +1,84 @@
-"""From the stored form of an entity to the simplified (key-values) form that data models describe.
+"""From the stored form of attributes to the simplified (key-values) form that data models describe.
 
-The schema binds its names to attribute keys once (`Binding`), so that a conversion is one dictionary look-up per
-attribute. It does not go through `ngsild.representations`, because it differs from what clients are shown: typed
-JSON-LD values are unwrapped, each string of a LanguageProperty stands for itself, and only what the schema can see is
-converted.
+It does not go through `ngsild.representations`, because it differs from what clients are shown: typed JSON-LD values
+are unwrapped, each string of a LanguageProperty stands for itself, and names are those of the data model whatever
+@context the client uses.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from broker.jsonld.context import Context
-from broker.ngsild.model import Entity, Instance, decode_key
+from broker.ngsild.model import DEFAULT_VOCABULARY, Instance, decode_key, encode_key
 
-_AS_THEY_ARE = (str, int, float, bool)
+AS_THEY_ARE = (str, int, float, bool)
+"""Types of values that are the same in the simplified form. MongoDB's own class for 64-bit integers is not."""
+
+NO_ATTRIBUTES = frozenset({"id", "type"})
+"""Members of a simplified entity that are no attributes."""
+
+
+class Terms:
+    """The names that a data model uses, attributes and values of vocabularies, with their IRIs.
+
+    A name that is not among `terms` is an IRI where it has a colon, else one of the default vocabulary. `preferred` are
+    the names that win where several have the same IRI.
+    """
+
+    def __init__(self, terms: Mapping[str, str], preferred: Iterable[str] = ()) -> None:
+        first = set(preferred)
+        self._iris = {name: iri for name, iri in terms.items() if name not in NO_ATTRIBUTES}
+        self._names: dict[str, str] = {}
+        for name in sorted(self._iris, key=lambda name: (name not in first, len(name), name)):
+            self._names.setdefault(self._iris[name], name)
+
+    def key(self, name: str) -> str:
+        """The attribute key of a name."""
+        iri = self._iris.get(name)
+        return encode_key(iri if iri is not None else name if ":" in name else DEFAULT_VOCABULARY + name)
+
+    def name(self, iri: str) -> str:
+        """The name that stands for an IRI; the IRI itself if there is none."""
+        name = self._names.get(iri)
+        if name is not None:
+            return name
+        suffix = iri.removeprefix(DEFAULT_VOCABULARY)
+        if suffix in self._iris or suffix in NO_ATTRIBUTES or ":" in suffix:
+            return iri
+        return suffix or iri
 
 
 class Variant(NamedTuple):
-    """Another value of an attribute, to be checked in the place of the first: one per further datasetId or language."""
+    """One value of an attribute: there is one per datasetId and, in a LanguageProperty, per text."""
 
     name: str
     value: Any
     dataset: str | None
 
 
-class Binding:
-    """How one data model reads stored entities.
+def values_of(instance: Instance, terms: Terms, *, listed: bool) -> list[Any]:
+    """The simplified values of an instance: one, but for a LanguageProperty, each text of which counts for itself.
 
-    `type_name` is the type as the schema calls it; `names` maps attribute keys to the schema's names; `arrays` are the
-    names for which the schema allows nothing but arrays: a single relationship is given to it as an array of one.
-    `context` is the model's own, which shortens other names and vocabulary values. `unbound` says whether attributes
-    that the schema does not name matter to it (as with additionalProperties); they are left out otherwise.
+    `listed` says that the data model takes nothing but arrays: a single relationship or term becomes an array of one.
     """
-
-    def __init__(
-        self,
-        type_name: str,
-        names: Mapping[str, str],
-        arrays: frozenset[str],
-        context: Context,
-        *,
-        unbound: bool,
-    ) -> None:
-        self.type_name = type_name
-        self._names = dict(names)
-        self._arrays = arrays
-        self._context = context
-        self._unbound = unbound
-
-    def name_of(self, key: str) -> str:
-        """The schema's name of an attribute key; the compacted IRI where the schema has none."""
-        return self._names.get(key) or self._context.compact(decode_key(key))
-
-    def simplify(self, entity: Entity) -> tuple[dict[str, Any], list[Variant]]:
-        """The entity in simplified form with the first value of every attribute, and the further values."""
-        document: dict[str, Any] = {"id": entity["_id"], "type": self.type_name}
-        variants: list[Variant] = []
-        names = self._names
-        for key, instances in entity["attributes"].items():
-            name = names.get(key)
-            if name is None:
-                if not self._unbound:
-                    continue
-                name = self._context.compact(decode_key(key))
-            instance = instances[0]
-            if instance["type"] == "Property":
-                value = instance["value"]
-                document[name] = value if type(value) in _AS_THEY_ARE else plain(value)
-            else:
-                values = self._values(instance, name)
-                if values:
-                    document[name] = values[0]
-                    dataset = instance.get("datasetId")
-                    variants.extend(Variant(name, value, dataset) for value in values[1:])
-            if len(instances) > 1:
-                for other in instances[1:]:
-                    dataset = other.get("datasetId")
-                    variants.extend(Variant(name, value, dataset) for value in self._values(other, name))
-        return document, variants
-
-    def _values(self, instance: Instance, name: str) -> list[Any]:
-        match instance["type"]:
-            case "Property" | "GeoProperty":
-                return [plain(instance["value"])]
-            case "Relationship":
-                target = instance["object"]
-                return [[target] if name in self._arrays and type(target) is not list else target]
-            case "LanguageProperty":
-                return [text for texts in instance["languageMap"].values() for text in _listed(texts)]
-            case "VocabProperty":
-                vocab = instance["vocab"]
-                compact = self._context.compact_vocab
-                return [[compact(iri) for iri in vocab] if type(vocab) is list else compact(vocab)]
-            case "JsonProperty":
-                return [plain(instance["json"])]
-            case "ListProperty":
-                return [plain(instance["valueList"])]
-            case "ListRelationship":
-                return [instance["objectList"]]
-            case kind:
-                raise ValueError(f"The attribute type {kind!r} does not exist.")
+    match instance["type"]:
+        case "Property" | "GeoProperty":
+            return [plain(instance["value"])]
+        case "Relationship":
+            return [_listed(instance["object"]) if listed else instance["object"]]
+        case "LanguageProperty":
+            return [text for texts in instance["languageMap"].values() for text in _listed(texts)]
+        case "VocabProperty":
+            vocab = instance["vocab"]
+            names = [terms.name(iri) for iri in _listed(vocab)]
+            return [names if listed or isinstance(vocab, list) else names[0]]
+        case "JsonProperty":
+            return [plain(instance["json"])]
+        case "ListProperty":
+            return [plain(instance["valueList"])]
+        case "ListRelationship":
+            return [instance["objectList"]]
+        case kind:
+            raise ValueError(f"The attribute type {kind!r} does not exist.")
 
 
 def plain(value: Any) -> Any:

@@ -1,18 +1,22 @@
 """A violation of a data model, put into words: what was found, where, what was expected, where the schema says so."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from jsonschema_rs import ValidationError
 
 from broker.validation.comparisons import KEYWORD, Comparison
+from broker.validation.units import OBSERVED, UNITS, Units
 
 _SHOWN = 160
 """Characters of a found value that a violation shows."""
 _CHOICES = 12
 """Values of an enumeration that a violation lists."""
+
+_BY_MEMBER = frozenset({"properties", "required", "additionalProperties", "patternProperties"})
+"""Keywords that judge each member of an object by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,7 +25,9 @@ class Violation:
 
     `pointer` is the JSON pointer into the simplified form of the entity, with the data model's names; `attribute` the
     attribute that it is about ("" for the entity as a whole); `rule` the schema keyword; `schema` the place of the rule
-    as FILE#POINTER; `dataset` the datasetId of the instance, None for the first.
+    as FILE#POINTER; `dataset` the datasetId of the instance, None for the first. `others` are further attributes that
+    take part. `tied` says that the rule ties members of the entity together, as anyOf at the root does: any of them may
+    be what breaks it. What is `advisory` is counted, and refuses no change.
     """
 
     pointer: str
@@ -33,6 +39,8 @@ class Violation:
     message: str = ""
     dataset: str | None = None
     others: tuple[str, ...] = ()
+    tied: bool = False
+    advisory: bool = False
 
     @property
     def detail(self) -> str:
@@ -44,8 +52,10 @@ class Violation:
         return f"{sentence} {self.message}" if self.message else sentence
 
     def concerns(self, attributes: frozenset[str]) -> bool:
-        """Whether one of the attributes takes part in the violation; one of the whole entity concerns them all."""
-        return not self.attribute or self.attribute in attributes or not attributes.isdisjoint(self.others)
+        """Whether one of the attributes may be what breaks the rule; a rule of the whole entity concerns them all."""
+        if self.tied or not self.attribute:
+            return True
+        return self.attribute in attributes or not attributes.isdisjoint(self.others)
 
     def problem(self) -> dict[str, Any]:
         """The violation as a member of "errors" in a problem."""
@@ -61,50 +71,80 @@ class Violation:
         return body
 
 
-def from_comparison(
-    comparison: Comparison, index: int, numbers: tuple[Any, Any], file: str, dataset: str | None = None
-) -> Violation:
+def from_comparison(comparison: Comparison, index: int, numbers: tuple[Any, Any], file: str) -> Violation:
     """The violation of a comparison, by its number in the schema, by the two numbers that break it."""
     left, right = numbers
     return Violation(
-        pointer=_pointer(comparison.left),
+        pointer=write_pointer(comparison.left),
         attribute=comparison.left[0],
         rule=KEYWORD,
         found=_shown(left),
         expected=f"a number {comparison.words} {'.'.join(comparison.right)}, which is {_shown(right)}",
         schema=f"{file}#/{KEYWORD}/{index}",
         message=comparison.message,
-        dataset=dataset,
         others=(comparison.right[0],),
     )
 
 
-def from_error(error: ValidationError, schema: str, dataset: str | None = None) -> list[Violation]:
+def from_unit(name: str, code: str, units: Units, dataset: str | None) -> Violation:
+    """The violation of the attribute `name` that is given in the unit `code`."""
+    return Violation(
+        pointer=write_pointer([name, "unitCode"]),
+        attribute=name,
+        rule=UNITS,
+        found=_shown(code),
+        expected=_choices(sorted(units.codes)),
+        schema=units.place,
+        dataset=dataset,
+    )
+
+
+def from_timeless(name: str, place: str, dataset: str | None) -> Violation:
+    """The violation of the attribute `name` that does not tell when it was observed; `place` is that of the rule."""
+    return Violation(
+        pointer=write_pointer([name, "observedAt"]),
+        attribute=name,
+        rule=OBSERVED,
+        found="missing",
+        expected="the time of the observation",
+        schema=place,
+        dataset=dataset,
+        advisory=True,
+    )
+
+
+def from_error(error: ValidationError, schema: str) -> list[Violation]:
     """The violations in what jsonschema-rs found; `schema` is the place of the broken keyword."""
     path: list[str | int] = list(error.instance_path)
     rule = error.kind.name
+    found, expected = _shown(error.instance), ""
+    paths = [path]
     if rule == "required":
-        return [
-            _violation([*path, error.kind.value], rule, "missing", "it to be present", schema=schema, dataset=dataset)
-        ]
-    if rule in ("additionalProperties", "unevaluatedProperties"):
-        return [
-            _violation(
-                [*path, name], rule, "unknown to the data model", "no such member", schema=schema, dataset=dataset
-            )
-            for name in error.kind.value
-        ]
-    return [_violation(path, rule, _shown(error.instance), _expectation(error), schema=schema, dataset=dataset)]
+        paths, found, expected = [[*path, error.kind.value]], "missing", "it to be present"
+    elif rule in ("additionalProperties", "unevaluatedProperties"):
+        paths = [[*path, name] for name in error.kind.value]
+        found, expected = "unknown to the data model", "no such member"
+    tied = _ties(error.evaluation_path)
+    expected = expected or _expectation(error)
+    return [
+        Violation(write_pointer(path), str(path[0]) if path else "", rule, found, expected, schema, tied=tied)
+        for path in paths
+    ]
 
 
-def _violation(
-    path: Sequence[str | int], rule: str, found: str, expected: str, *, schema: str, dataset: str | None
-) -> Violation:
-    attribute = str(path[0]) if path else ""
-    return Violation(_pointer(path), attribute, rule, found, expected, schema, dataset=dataset)
+def _ties(evaluation_path: Sequence[str | int]) -> bool:
+    """Whether the first keyword on the way that is no mere conjunction looks at several members at once."""
+    steps = iter(evaluation_path)
+    for step in steps:
+        if step == "allOf":
+            next(steps)
+        elif step != "$ref":
+            return step not in _BY_MEMBER
+    return True
 
 
-def _pointer(path: Sequence[str | int]) -> str:
+def write_pointer(path: Iterable[str | int]) -> str:
+    """The steps of a path as a JSON pointer (RFC 6901)."""
     return "".join("/" + str(step).replace("~", "~0").replace("/", "~1") for step in path)
 
 

@@ -1,4 +1,4 @@
-"""Resources for operators, outside the specification: health, metrics, version, schema violations."""
+"""Resources for operators, outside the specification: health, metrics, version."""
 
 import platform
 
@@ -35,8 +35,3 @@ async def metrics(call: Call) -> web.Response:
 async def version(_call: Call) -> web.Response:
     """GET /version: what is running."""
     return json_reply({"vela": __version__, "specification": SPECIFICATION, "python": platform.python_version()})
-
-
-async def violations(call: Call) -> web.Response:
-    """GET /datamodels/violations: updates that broke a schema since the start of this process, with samples."""
-    return json_reply(call.services.checker.report())

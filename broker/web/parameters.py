@@ -49,6 +49,11 @@ class Query:
             raise InvalidRequest(f"The URL parameter {name!r} has no value.")
         return value
 
+    def optional(self, name: str) -> str | None:
+        """A text that may be empty, or None where the parameter is missing."""
+        self._seen.add(name)
+        return self._values.get(name)
+
     def words(self, name: str) -> list[str]:
         """A comma separated list, without empty elements."""
         value = self.text(name)

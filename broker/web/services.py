@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from broker.core.batch import BatchOperations
 from broker.core.contexts import ContextOperations
+from broker.core.data_models import DataModelOperations
 from broker.core.discovery import Discovery
 from broker.core.entities import EntityOperations
 from broker.core.entity_maps import EntityMaps
@@ -19,7 +20,6 @@ from broker.jsonld.contexts import Contexts
 from broker.settings import Settings
 from broker.storage.client import Mongo
 from broker.telemetry import Metrics
-from broker.validation.checker import Checker
 from broker.web.rendered import RenderedEntities
 
 
@@ -39,7 +39,7 @@ class Services:
     linked: LinkedEntityReads
     indexes: IndexOperations
     explanations: Explanations
-    checker: Checker
+    data_models: DataModelOperations
     mongo: Mongo
     metrics: Metrics
     entity_maps: EntityMaps

@@ -6,6 +6,8 @@ import uuid
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import aiohttp
+
 from tests.conftest import RunningBroker
 
 V1 = "/ngsi-ld/v1"
@@ -60,6 +62,13 @@ async def query(broker: RunningBroker, headers: dict[str, str] | None = None, **
         assert response.status == 200, await response.text()
         entities: list[Any] = await response.json(content_type=None)
         return entities
+
+
+async def set_policy(client: aiohttp.ClientSession, name: str, policy: str, tenant: str | None = None) -> None:
+    """Set the policy for a type, in one tenant or (None) in all."""
+    body = {"type": name, "policy": policy, "tenant": tenant}
+    async with client.put("/datamodels/policies", json=body) as response:
+        assert response.status == 204, await response.text()
 
 
 async def until(condition: Callable[[], Awaitable[bool]], seconds: float = 10) -> None:

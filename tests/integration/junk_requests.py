@@ -10,6 +10,7 @@ _KNOWN: dict[str, list[str]] = {
     "type": ["T", "*", "(A;B)|C", "Junk", "(A", "A;B", "|", "urn:x:T", "T,"],
     "id": ["urn:junk:1", "urn:a:b,urn:c:d", "no-uri", ","],
     "idPattern": [".*", "urn:[ab]", "([", "a{99999}", "(a+)+$", "\\", "(?P<x>", "$", "(?=x)", "[[:alpha:]]"],
+    "attribute": ["a", "", "\0"],
     "attrs": ["a", "a,b", "a{b}", "id", "", "observedAt"],
     "pick": ["id", "a|b", "a{b,c}", "scope,type", "}"],
     "omit": ["id", "a", "{"],
@@ -56,6 +57,11 @@ _KNOWN: dict[str, list[str]] = {
     "keep": ["a", "type", "a|b", "}"],
     "kind": ["Cached", "Hosted", "ImplicitlyCreated", "cached"],
     "local": ["true", "false", "x"],
+    "name": ["Museum", "urn:a", ""],
+    "problem": ["true", "x"],
+    "rule": ["type", "$where"],
+    "subject": ["dataModel.Parking", "."],
+    "tenant": ["t1", "", "no such tenant"],
     "observedAt": ["2026-01-31T12:00:00Z", "2026-01-31", "now", "2026-01-31T12:00:00+01:00"],
     "reload": ["true", "false", "1"],
     "join": ["flat"],
@@ -141,6 +147,7 @@ _NAMES = {
     "snapshots": ["q", "local"],
     "page": ["limit", "offset", "count", "options", "local"],
     "delete": ["type", "datasetId", "deleteAll", "local"],
+    "data models": ["attribute", "limit", "name", "problem", "rule", "subject", "tenant", "type"],
     "batch": ["options", "local"],
 }
 _GEO = ("georel", "geometry", "coordinates", "geoproperty")

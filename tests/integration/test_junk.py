@@ -26,6 +26,7 @@ from tests.integration.wire import encode, exchange, request
 BROKER_SETTINGS = {"context_timeout": 1.0, "validation_default": "off"}
 pytestmark = pytest.mark.usefixtures("steady")
 
+MODELS = {"definitions": [{"iri": "urn:junk:Model", "name": "Model", "schema": {"properties": {"a": {"minimum": 5}}}}]}
 QUERY = {"type": "Query", "entities": [{"type": "Junk"}]}
 
 
@@ -44,6 +45,10 @@ def sample_of(route: Route, number: int) -> Any:
         return {"type": "Snapshot", "id": f"urn:junk:n{number}", **queries}
     if route.path.endswith("indexes"):
         return {"type": "Junk", "attribute": "indexed"}
+    if route.path.endswith("policies"):
+        return {"type": "Museum", "policy": "off", "tenant": f"t{number}"}
+    if route.path.endswith("models"):
+        return MODELS
     if "jsonldContexts" in route.path:
         return {"@context": {"speed": f"urn:junk:n{number}"}}
     if "entityOperations" in route.path:
@@ -73,6 +78,8 @@ def query_kind_of(route: Route) -> str:
         return "merge"
     if "jsonldContexts" in route.path:
         return "contexts"
+    if route.path.endswith(("datamodels", "policies", "violations")):
+        return "data models"
     if route.method == "DELETE" and route.path.endswith("snapshots"):
         return "snapshots"
     if route.path.endswith("explain") or (route.method == "GET" and route.path.endswith("entityMaps")):
@@ -100,6 +107,7 @@ MADE: dict[str, tuple[str, Any]] = {
     "entityMapId": (f"{V1}/entityMaps", QUERY),
     "snapshotId": (f"{V1}/snapshots", {"type": "Snapshot", "snapshotQueries": [QUERY]}),
     "indexId": ("/indexes", {"type": "Junk", "attribute": "made"}),
+    "model": ("/datamodels/models", MODELS),
 }
 """What is created before a request that names it: the resource, and a body."""
 
@@ -108,6 +116,8 @@ def made(port: int, variable: str) -> str:
     """The identifier of something, new if possible, that this variable of a path can name."""
     path, body = MADE[variable]
     answer = request(port, "POST", path, {"Content-Type": JSON}, json.dumps(body).encode())
+    if variable == "model":
+        return "urn:junk:Model"
     if variable == "indexId":
         declared = request(port, "GET", path)
         return str(json.loads(declared.body)[0]["id"])
@@ -154,6 +164,10 @@ def test_junk_is_answered_on_every_route(port: int, route: Route) -> None:
         elif query_kind_of(route) == "snapshots":
             made(port, "snapshotId")
             path += "?q=snapshotPriority%3C9"
+        elif route.method == "DELETE" and path.endswith("policies"):
+            policy = json.dumps({"type": "Museum", "policy": "off"}).encode()
+            assert request(port, "PUT", path, {"Content-Type": JSON}, policy).status == 204
+            path += "?type=Museum"
         headers = data.draw(junk_requests.headers()) if part == "headers" else {"Content-Type": JSON}
         body = None
         if route.body is not Body.NONE:

@@ -14,13 +14,12 @@ from broker.ngsild.query.types import parse_types
 from broker.storage.client import Mongo
 from broker.storage.entities import Writes
 from tests.conftest import RunningBroker
-from tests.integration.api import BATCH, DEFAULT, ENTITIES, new_id
+from tests.integration.api import BATCH, DEFAULT, ENTITIES, new_id, set_policy
 from tests.integration.committing import Node, create, entity_id, update
 from tests.problems import assert_problem
 from tests.unit.ngsild.samples import core, key
 from tests.unit.query.core_names import read_q
 
-BROKER_SETTINGS = {"validation_policies": "OffStreetParking=enforce"}
 MODEL = "https://smartdatamodels.org/dataModel.Parking/"
 
 
@@ -163,6 +162,7 @@ async def test_entities_that_must_not_be_reduced_are_reported_beside_the_others(
     broker: RunningBroker, tenant: str
 ) -> None:
     headers = {"NGSILD-Tenant": tenant}
+    await set_policy(broker.client, "OffStreetParking", "enforce", tenant)
     park = {
         "id": new_id("OffStreetParking"), "type": MODEL + "OffStreetParking",
         "location": {"type": "Point", "coordinates": [8.8, 53.1]}, MODEL + "totalSpotNumber": 200,

@@ -217,7 +217,6 @@ def test_a_setting_of_no_use_is_said_in_one_line():
         ("1", "VELA_MONGO_URI", "mongodb://ada:s3cret@db:99999999/", "vela: --mongo-uri cannot be used (Port must be"),
         ("1", "VELA_MONGO_URI", "", "vela: The MongoDB of --mongo-uri cannot be used (Authentication failed)"),
         ("1", "VELA_HOST", "256.1.1.1", "vela: --host is '256.1.1.1', which is no address here"),
-        ("1", "VELA_VALIDATION_POLICIES", "NoType=enforce", "vela: validation_policies: There is no data model"),
     ],
 )
 def test_a_setting_that_turns_out_wrong_at_the_start_is_said_in_one_line(

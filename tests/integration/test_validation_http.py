@@ -8,13 +8,10 @@ import pytest
 
 from broker.local import LocalBroker
 from tests.conftest import RunningBroker
-from tests.integration.api import BATCH, ENTITIES, new_id
+from tests.integration.api import BATCH, ENTITIES, new_id, set_policy
 from tests.problems import assert_problem, assert_problem_body
 
-BROKER_SETTINGS = {
-    "validation_default": "warn",
-    "validation_policies": "strict@OffStreetParking=enforce,lax@OffStreetParking=off",
-}
+BROKER_SETTINGS = {"validation_default": "warn"}
 MODEL = "https://smartdatamodels.org/dataModel.Parking/"
 STRICT, LAX = {"NGSILD-Tenant": "strict"}, {"NGSILD-Tenant": "lax"}
 
@@ -29,6 +26,13 @@ def car_park(**attributes: Any) -> dict[str, Any]:
         MODEL + "availableSpotNumber": 20,
     }
     return entity | {MODEL + name: value for name, value in attributes.items()}
+
+
+@pytest.fixture(autouse=True)
+async def policies(broker: RunningBroker) -> None:
+    """One tenant where rules are enforced, one where nobody looks."""
+    await set_policy(broker.client, "OffStreetParking", "enforce", "strict")
+    await set_policy(broker.client, "OffStreetParking", "off", "lax")
 
 
 async def report(client: aiohttp.ClientSession, tenant: str) -> dict[tuple[str, str], dict[str, Any]]:
@@ -49,7 +53,9 @@ async def test_enforced_a_violation_is_refused_with_every_finding(broker: Runnin
         assert "schema.json#" in finding["schema"]
     async with broker.client.get(f"{ENTITIES}/{entity['id']}", headers=STRICT) as response:
         assert response.status == 404
-    assert await report(broker.client, "strict") == {}  # refused, so not in the data
+    counted = await report(broker.client, "strict")
+    assert {entry["policy"] for entry in counted.values()} == {"enforce"}
+    assert counted["occupancy", "type"]["sample"]["entity"] == entity["id"]
 
 
 async def test_enforced_the_entity_is_checked_as_it_would_be_after_the_change(broker: RunningBroker) -> None:
@@ -94,7 +100,9 @@ async def test_warned_a_violation_is_kept_and_reported(broker: RunningBroker) ->
     counted = (await report(broker.client, ""))["availableSpotNumber", "x-vela-compare"]["count"]
     assert counted == entry["count"]  # an update of something else does not count the old violation again
     async with broker.client.get("/metrics") as response:
-        assert 'vela_schema_violations_total{type="OffStreetParking"}' in await response.text()
+        metrics = await response.text()
+    labels = 'attribute="availableSpotNumber",policy="warn",rule="x-vela-compare",type="OffStreetParking"'
+    assert f"vela_schema_violations_total{{{labels}}}" in metrics
 
 
 async def test_off_nothing_is_looked_at(broker: RunningBroker) -> None:
@@ -117,5 +125,5 @@ async def test_the_default_policy_is_a_setting(
     async with aiohttp.ClientSession(base_url=local.url) as client:
         async with client.post(ENTITIES, json=car_park(availableSpotNumber=-3)) as response:
             assert response.status == status
-        assert bool(await report(client, "")) == (policy == "warn")
+        assert {entry["policy"] for entry in (await report(client, "")).values()} == {policy} - {"off"}
     local.stop()

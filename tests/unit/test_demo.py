@@ -176,9 +176,7 @@ def test_only_the_violations_of_this_run_are_shown() -> None:
 
 def test_a_broker_that_reports_no_violations_is_named_as_such() -> None:
     assert describe_violations(None, None, 5).endswith("this broker does not report violations of data models")
-    assert describe_violations([], [], 5).endswith(
-        "the broker process that answered counted no violation of a data model"
-    )
+    assert describe_violations([], [], 5).endswith("this broker counted no violation of a data model")
 
 
 def test_the_summary_and_the_commands_survive_a_narrow_pipe() -> None:

@@ -28,6 +28,7 @@ def values_of(setting: Setting) -> st.SearchStrategy[object]:
         "seconds": st.floats(lowest, highest),
         "choice": st.sampled_from(setting.choices or ("",)),
         "path": FILE_NAMES.map(Path),
+        "switch": st.booleans(),
         "list": st.lists(WORDS).map(tuple),
         "hosts": st.lists(st.ip_addresses().map(str) | st.just("sensors.local")).map(tuple),
         "networks": st.lists(st.ip_addresses().map(str)).map(tuple),
@@ -70,6 +71,16 @@ def test_an_empty_flag_takes_an_optional_setting_back():
     settings = Settings.load({"VELA_MONGO_URI": "mongodb://db/"}, {"mongo_uri": ""})
 
     assert settings.mongo_uri is None
+
+
+@pytest.mark.parametrize(("text", "value"), [("true", True), ("On", True), ("1", True), ("no", False), ("off", False)])
+def test_a_switch_is_given_in_a_word(text, value):
+    assert Settings.load({"VELA_VALIDATION_ZONELESS": text}).validation_zoneless is value
+
+
+def test_a_word_that_is_no_position_of_a_switch_is_refused():
+    with pytest.raises(SettingsError, match="VELA_VALIDATION_ZONELESS is 'maybe'; expected true or false"):
+        Settings.load({"VELA_VALIDATION_ZONELESS": "maybe"})
 
 
 @pytest.mark.parametrize(

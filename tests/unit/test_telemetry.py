@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from broker.telemetry import MOST_ENDPOINTS, Metrics, configure_logging, redact
+from broker.telemetry import MOST_ENDPOINTS, MOST_VIOLATIONS, Metrics, configure_logging, redact
 
 
 @pytest.fixture(autouse=True)
@@ -136,3 +136,18 @@ def test_requests_are_counted_by_method_route_and_status():
 
     line = b'vela_requests_total{method="GET",route="/ngsi-ld/v1/entities",status="200"} 1.0'
     assert line in metrics.exposition()
+
+
+def test_violations_are_counted_by_type_attribute_rule_and_policy_up_to_a_bound():
+    metrics = Metrics()
+    for number in range(MOST_VIOLATIONS + 3):
+        metrics.schema_violations.count("Road", f"a{number}", "unevaluatedProperties", "warn")
+    metrics.schema_violations.count("Road", "a0", "unevaluatedProperties", "warn")
+
+    exposition = metrics.exposition().decode()
+
+    total = "vela_schema_violations_total"
+    known = 'attribute="a0",policy="warn",rule="unevaluatedProperties",type="Road"'
+    assert f"{total}{{{known}}} 2.0" in exposition
+    assert f'{total}{{attribute="",policy="warn",rule="",type="other"}} 3.0' in exposition
+    assert exposition.count(f"{total}{{") == MOST_VIOLATIONS + 1

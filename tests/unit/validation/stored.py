@@ -1,61 +1,77 @@
 """Stored entities and data models for the tests of this folder."""
 
+import json
+from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from broker.bundled import bundled
-from broker.jsonld.context import Context
-from broker.jsonld.processing import Part, combined_terms
 from broker.ngsild.changes import Change
 from broker.ngsild.model import DEFAULT_VOCABULARY, Attributes, Entity, Instance, encode_key
-from broker.validation.schemas import Model, compile_model, load_models, read_context
+from broker.validation.compiling import compile_definition
+from broker.validation.definitions import Definition
+from broker.validation.importing.reading import read_models
+from broker.validation.models import Model
 
 NOW = "2026-01-31T12:00:00.000000Z"
+LATER = "2026-01-31T12:00:01.000000Z"
 CAR_PARK = "https://smartdatamodels.org/dataModel.Parking/OffStreetParking"
-
 
 MODELS = bundled("datamodels")
 
 
-@cache
-def parking() -> Context:
-    return read_context(MODELS / "dataModel.Parking" / "context.jsonld")
+def read_json(file: Path) -> Any:
+    return json.loads(file.read_bytes())
 
 
 @cache
-def shipped() -> dict[str, Model]:
-    return load_models(MODELS)
+def definitions() -> dict[str, Definition]:
+    """The definitions that come with Vela, by type IRI."""
+    tree = {file.relative_to(MODELS).as_posix(): file.read_bytes() for file in MODELS.rglob("*") if file.is_file()}
+    return {definition.iri: definition for definition in read_models(tree, source="", version="")}
 
 
-def context(**terms: str) -> Context:
-    return Context(combined_terms([Part(terms)]), "", None)
+@cache
+def shipped(iri: str = CAR_PARK) -> Model:
+    """The data model of a type that comes with Vela."""
+    return compile_definition(definitions()[iri])
 
 
-def model(schema: dict[str, Any], name: str = "Thing") -> Model:
-    """A data model of its own with `schema`; names expand into the default vocabulary."""
-    return compile_model(name, {"$id": "urn:test:schema", **schema}, f"{name}/schema.json", context(), {})
+def model(schema: dict[str, Any], *, zone_tolerant: bool = False, **members: Any) -> Model:
+    """A data model of the type Thing with `schema`, and further members of its definition."""
+    iri = DEFAULT_VOCABULARY + "Thing"
+    return compile_definition(Definition(iri=iri, name="Thing", schema=schema, **members), zone_tolerant=zone_tolerant)
 
 
 def key(name: str) -> str:
-    return parking().key(name)
+    """The attribute key of a name in the data model of car parks."""
+    return shipped().key_of(name)
 
 
 def prop(value: Any, **members: Any) -> Instance:
     return {"type": "Property", "value": value, "createdAt": NOW, "modifiedAt": NOW, **members}
 
 
-def relationship(target: Any) -> Instance:
-    return {"type": "Relationship", "object": target, "createdAt": NOW, "modifiedAt": NOW}
+def relationship(target: Any, **members: Any) -> Instance:
+    return {"type": "Relationship", "object": target, "createdAt": NOW, "modifiedAt": NOW, **members}
 
 
-def stored(document: dict[str, Any]) -> Entity:
-    """The stored form of a simplified entity, its names expanded with the Parking @context."""
+def texts(**languages: Any) -> Instance:
+    return {"type": "LanguageProperty", "languageMap": languages, "createdAt": NOW, "modifiedAt": NOW}
+
+
+def stored(document: Mapping[str, Any], iri: str = CAR_PARK) -> Entity:
+    """The stored form of a simplified entity, its names expanded as the data model of the type does.
+
+    All are Properties that were observed, whatever the model would like them to be.
+    """
     attributes: Attributes = {}
     for name, value in document.items():
         if name in ("id", "type", "@context"):
             continue
-        attributes[key(name)] = [relationship(value) if name.startswith("ref") else prop(value)]
-    return entity(attributes, document["id"], [parking().expand(document["type"])])
+        attributes[shipped(iri).key_of(name)] = [prop(value, observedAt=NOW)]
+    return entity(attributes, document["id"], [iri])
 
 
 def entity(
@@ -84,7 +100,7 @@ def thing(**values: Any) -> Entity:
 def change(after: Entity | None, before: Entity | None = None, tenant: str = "") -> Change:
     present = after if after is not None else before
     assert present is not None
-    return Change(tenant, present["_id"], before, after, NOW)
+    return Change(tenant, present["_id"], before, after, NOW if before is None else LATER)
 
 
 def _instances(value: list[Any]) -> bool:

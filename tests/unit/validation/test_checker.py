@@ -1,131 +1,194 @@
+from collections.abc import Mapping
 from typing import Any
 
 import pytest
-from structlog.testing import capture_logs
 
 from broker.ngsild.errors import BadRequestData
 from broker.ngsild.model import DEFAULT_VOCABULARY, Entity
-from broker.validation import checker as checker_module
 from broker.validation.checker import Checker
+from broker.validation.models import Model
 from broker.validation.policies import Policies, Policy
-from tests.unit.validation.stored import CAR_PARK, change, key, model, prop, shipped, stored, thing
+from broker.validation.violations import Violation
+from tests.unit.validation.stored import CAR_PARK, LATER, NOW, change, entity, key, model, prop, shipped, stored, thing
 
 LOCATION = {"type": "Point", "coordinates": [8.8, 53.1]}
+
+
+class Known:
+    """A few data models with their policies."""
+
+    def __init__(self, models: Mapping[str, Model], policies: Policies) -> None:
+        self.get = models.get
+        self.policy = policies.of
+
+
+class Counted(list[tuple[str, str, str, str, str]]):
+    """Everything that the checker counts: tenant, type, attribute, rule, policy."""
+
+    def count(self, tenant: str, entity: Entity, model: Model, violation: Violation, policy: Policy) -> None:
+        assert entity["_id"].startswith("urn:")
+        self.append((tenant, model.name, violation.attribute, violation.rule, policy))
 
 
 def car_park(**values: Any) -> Entity:
     return stored({"id": "urn:ngsi-ld:OffStreetParking:1", "type": "OffStreetParking", "location": LOCATION, **values})
 
 
-def updated(entity: Entity, **values: Any) -> Entity:
-    attributes = entity["attributes"] | {key(name): [prop(value)] for name, value in values.items()}
-    return {**entity, "attributes": attributes}
+def updated(before: Entity, **values: Any) -> Entity:
+    attributes = before["attributes"] | {key(name): [prop(value, observedAt=NOW)] for name, value in values.items()}
+    return {**before, "attributes": attributes}
 
 
-def checking(policy: Policy, **overrides: Policy) -> Checker:
-    return Checker(shipped(), Policies(policy, {(tenant, CAR_PARK): one for tenant, one in overrides.items()}))
+def checking(
+    policy: Policy, *, models: Mapping[str, Model] | None = None, **overrides: Policy
+) -> tuple[Checker, Counted]:
+    counted = Counted()
+    policies = Policies(policy, {(tenant, CAR_PARK): one for tenant, one in overrides.items()})
+    return Checker(Known(models or {CAR_PARK: shipped()}, policies), counted), counted
+
+
+def checking_things(policy: Policy, schema: dict[str, Any]) -> tuple[Checker, Counted]:
+    own = model(schema)
+    return checking(policy, models={own.iri: own})
 
 
 def test_enforce_refuses_with_every_violation() -> None:
-    entity = car_park(totalSpotNumber=10, availableSpotNumber=11, occupancy=2)
+    checker, counted = checking(Policy.ENFORCE)
     with pytest.raises(BadRequestData) as caught:
-        checking(Policy.ENFORCE).check(change(entity))
+        checker.check(change(car_park(totalSpotNumber=10, availableSpotNumber=11, occupancy=2)))
     assert {one["pointer"] for one in caught.value.violations} == {"/availableSpotNumber", "/occupancy"}
     assert caught.value.detail == (
         "The entity urn:ngsi-ld:OffStreetParking:1 would break 2 of the rules of the data model OffStreetParking. "
         "occupancy is 2; expected a number of at most 1. Correct the members that errors names, or have the policy of "
         "the type changed to warn."
     )
+    assert sorted(counted) == [
+        ("", "OffStreetParking", "availableSpotNumber", "x-vela-compare", "enforce"),
+        ("", "OffStreetParking", "occupancy", "maximum", "enforce"),
+    ]
 
 
 def test_enforce_judges_the_entity_as_it_would_be_after_the_change() -> None:
+    checker, _ = checking(Policy.ENFORCE)
     before = car_park(totalSpotNumber=10)
     with pytest.raises(BadRequestData):
-        checking(Policy.ENFORCE).check(change(updated(before, availableSpotNumber=11), before))
-    checking(Policy.ENFORCE).check(change(updated(before, availableSpotNumber=10), before))
+        checker.check(change(updated(before, availableSpotNumber=11), before))
+    checker.check(change(updated(before, availableSpotNumber=10), before))
 
 
 @pytest.mark.parametrize("policy", Policy)
 def test_a_valid_entity_passes(policy: Policy) -> None:
-    checker = checking(policy)
+    checker, counted = checking(policy)
     checker.check(change(car_park(totalSpotNumber=10, availableSpotNumber=3)))
-    assert checker.report() == []
+    assert counted == []
+
+
+def test_warn_accepts_and_counts() -> None:
+    checker, counted = checking(Policy.WARN)
+    checker.check(change(car_park(occupancy=2)))
+    assert counted == [("", "OffStreetParking", "occupancy", "maximum", "warn")]
 
 
 def test_off_does_not_look() -> None:
-    checker = checking(Policy.OFF)
+    checker, counted = checking(Policy.OFF)
     checker.check(change(car_park(occupancy=2)))
-    assert checker.report() == []
+    assert counted == []
 
 
 def test_the_policy_is_that_of_the_tenant() -> None:
-    checker = checking(Policy.WARN, madrid=Policy.ENFORCE)
+    checker, counted = checking(Policy.WARN, madrid=Policy.ENFORCE)
     checker.check(change(car_park(occupancy=2)))
     with pytest.raises(BadRequestData):
         checker.check(change(car_park(occupancy=2), tenant="madrid"))
-    assert [entry["tenant"] for entry in checker.report()] == [""]
+    assert [(tenant, policy) for tenant, _, _, _, policy in counted] == [("", "warn"), ("madrid", "enforce")]
 
 
 def test_a_deletion_and_a_type_without_a_data_model_pass() -> None:
-    checker = checking(Policy.ENFORCE)
+    checker, counted = checking(Policy.ENFORCE)
     checker.check(change(None, before=car_park(occupancy=2)))
     checker.check(change(thing(a=1)))
+    assert counted == []
 
 
-def test_warn_counts_by_attribute_and_rule_with_the_latest_sample() -> None:
-    checker = checking(Policy.WARN)
-    before = car_park(totalSpotNumber=10)
-    for free in (11, 12, 13):
-        after = updated(before, availableSpotNumber=free)
-        checker.check(change(after, before))
-    checker.check(change(updated(before, availableSpotNumber=-1), before))
-    first, second = checker.report()
-    assert (first["attribute"], first["rule"], first["count"]) == ("availableSpotNumber", "x-vela-compare", 3)
-    assert (second["attribute"], second["rule"], second["count"]) == ("availableSpotNumber", "minimum", 1)
-    assert first["tenant"] == ""
-    assert first["type"] == "OffStreetParking"
-    assert first["first"] <= first["last"]
-    assert first["sample"] == {
-        "entity": "urn:ngsi-ld:OffStreetParking:1",
-        "pointer": "/availableSpotNumber",
-        "detail": "availableSpotNumber is 13; expected a number at most totalSpotNumber, which is 10. "
-        "A car park cannot have more free spaces than spaces.",
-        "found": "13",
-        "expected": "a number at most totalSpotNumber, which is 10",
-        "schema": "dataModel.Parking/OffStreetParking/schema.json#/x-vela-compare/0",
-    }
-
-
-def test_an_update_of_something_else_does_not_count_an_old_violation_again() -> None:
-    checker = checking(Policy.WARN)
+@pytest.mark.parametrize("policy", [Policy.WARN, Policy.ENFORCE])
+def test_an_update_of_something_else_does_not_answer_for_an_old_mistake(policy: Policy) -> None:
+    checker, counted = checking(policy)
     before = car_park(totalSpotNumber=10, availableSpotNumber=11)
-    checker.check(change(before))
     checker.check(change(updated(before, name="Deck"), before))
-    assert [entry["count"] for entry in checker.report()] == [1]
+    assert counted == []
+
+
+def test_a_change_of_the_types_answers_for_the_whole_entity() -> None:
+    checker, _ = checking(Policy.ENFORCE)
+    before = {**car_park(totalSpotNumber=10, availableSpotNumber=11), "types": [DEFAULT_VOCABULARY + "Thing"]}
+    with pytest.raises(BadRequestData):
+        checker.check(change({**before, "types": [CAR_PARK]}, before))
+
+
+def test_a_replacement_answers_for_the_whole_entity() -> None:
+    checker, counted = checking_things(Policy.WARN, {"required": ["a"]})
+    before = thing(b=1)
+    replaced = thing(b=[{**prop(2), "createdAt": LATER}])
+    checker.check(change(replaced, before))
+    assert [(attribute, rule) for _, _, attribute, rule, _ in counted] == [("a", "required")]
+
+
+def test_an_update_of_all_attributes_is_no_replacement() -> None:
+    checker, _ = checking_things(Policy.ENFORCE, {"required": ["a"]})
+    checker.check(change(thing(b=2), thing(b=1)))
+
+
+def test_a_change_of_no_attribute_answers_for_nothing() -> None:
+    checker, counted = checking_things(Policy.ENFORCE, {"required": ["a"]})
+    before = thing(b=1)
+    checker.check(change({**before, "scopes": ["/x"]}, before))
+    assert counted == []
 
 
 def test_either_side_of_a_comparison_counts_as_touched() -> None:
-    checker = checking(Policy.WARN)
+    checker, counted = checking(Policy.WARN)
     before = car_park(totalSpotNumber=10, availableSpotNumber=9)
     checker.check(change(updated(before, totalSpotNumber=8), before))
-    assert [entry["attribute"] for entry in checker.report()] == ["availableSpotNumber"]
+    assert [attribute for _, _, attribute, _, _ in counted] == ["availableSpotNumber"]
 
 
 def test_the_deletion_of_a_required_attribute_is_counted() -> None:
-    checker = checking(Policy.WARN)
-    before = car_park()
-    after = {**before, "attributes": {}}
+    checker, counted = checking(Policy.WARN)
+    before = car_park(name="Deck")
+    after = {**before, "attributes": {key("name"): before["attributes"][key("name")]}}
     checker.check(change(after, before))
-    assert [(entry["attribute"], entry["rule"]) for entry in checker.report()] == [("location", "required")]
+    assert [(attribute, rule) for _, _, attribute, rule, _ in counted] == [("location", "required")]
+
+
+TIED = {"dependentRequired": {"a": ["b"]}, "properties": {"c": {"type": "number"}}}
+
+
+def test_a_change_that_breaks_a_rule_of_several_attributes_answers_for_it() -> None:
+    checker, _ = checking_things(Policy.ENFORCE, TIED)
+    before = thing(c=1)
+    with pytest.raises(BadRequestData) as caught:
+        checker.check(
+            change(entity({**before["attributes"], **thing(a=1)["attributes"]}, types=before["types"]), before)
+        )
+    assert [one["schema"] for one in caught.value.violations] == ["Thing/schema.json#/dependentRequired/0"]
+
+
+def test_a_rule_of_several_attributes_that_was_broken_before_refuses_nothing() -> None:
+    checker, counted = checking_things(Policy.ENFORCE, TIED)
+    before = thing(a=1, c=1)
+    after = {**before, "attributes": before["attributes"] | thing(c=2)["attributes"]}
+    checker.check(change(after, before))
+    assert counted == []
+    with pytest.raises(BadRequestData) as caught:
+        checker.check(change({**before, "attributes": before["attributes"] | thing(c="x")["attributes"]}, before))
+    assert [one["pointer"] for one in caught.value.violations] == ["/c"]
 
 
 def test_an_entity_is_checked_against_each_of_its_types() -> None:
     other = model({"required": ["a"]})
-    models = {**shipped(), other.iri: other}
-    entity = {**car_park(occupancy=2), "types": [CAR_PARK, other.iri, DEFAULT_VOCABULARY + "Unknown"]}
-    checker = Checker(models, Policies(Policy.WARN))
-    checker.check(change(entity))
-    assert sorted((entry["type"], entry["attribute"]) for entry in checker.report()) == [
+    checker, counted = checking(Policy.WARN, models={CAR_PARK: shipped(), other.iri: other})
+    checker.check(change({**car_park(occupancy=2), "types": [CAR_PARK, other.iri, DEFAULT_VOCABULARY + "Unknown"]}))
+    assert [(name, attribute) for _, name, attribute, _, _ in counted] == [
         ("OffStreetParking", "occupancy"),
         ("Thing", "a"),
     ]
@@ -133,43 +196,25 @@ def test_an_entity_is_checked_against_each_of_its_types() -> None:
 
 def test_a_refusal_by_one_type_counts_nothing_for_the_others() -> None:
     other = model({"required": ["a"]})
-    entity = {**car_park(occupancy=2), "types": [other.iri, CAR_PARK]}
-    checker = Checker({**shipped(), other.iri: other}, Policies(Policy.WARN, {(None, CAR_PARK): Policy.ENFORCE}))
+    counted = Counted()
+    known = Known({CAR_PARK: shipped(), other.iri: other}, Policies(Policy.WARN, {(None, CAR_PARK): Policy.ENFORCE}))
     with pytest.raises(BadRequestData) as caught:
-        checker.check(change(entity))
+        Checker(known, counted).check(change({**car_park(occupancy=2), "types": [other.iri, CAR_PARK]}))
     assert [one["pointer"] for one in caught.value.violations] == ["/occupancy"]
-    assert checker.report() == []
+    assert [name for _, name, _, _, _ in counted] == ["OffStreetParking"]
 
 
-def test_counting_needs_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checker_module, "TALLY_LIMIT", 2)
-    checker = checking(Policy.WARN)
-    for tenant in ("a", "b", "c", "d", "a"):
-        checker.check(change(car_park(occupancy=2), tenant=tenant))
-    assert sorted((entry["tenant"], entry["type"], entry["count"]) for entry in checker.report()) == [
-        ("", "", 2),
-        ("a", "OffStreetParking", 2),
-        ("b", "OffStreetParking", 1),
-    ]
+def test_what_is_advisory_is_counted_and_never_refused() -> None:
+    schema = {"properties": {"a": {"x-vela-observed-at": True, "maximum": 5}}}
+    checker, counted = checking_things(Policy.ENFORCE, schema)
+    checker.check(change(thing(a=1)))
+    assert [rule for _, _, _, rule, _ in counted] == ["x-vela-observed-at"]
+    counted.clear()
+    with pytest.raises(BadRequestData) as caught:
+        checker.check(change(thing(a=9)))
+    assert [one["pointer"] for one in caught.value.violations] == ["/a"]
+    assert [rule for _, _, _, rule, _ in counted] == ["maximum"]
 
 
-def test_the_observer_is_told_of_every_violation() -> None:
-    seen: list[tuple[str, ...]] = []
-    policies = Policies(Policy.WARN, {("madrid", CAR_PARK): Policy.ENFORCE})
-    checker = Checker(shipped(), policies, lambda *event: seen.append(event))
-    checker.check(change(car_park(occupancy=2)))
-    with pytest.raises(BadRequestData):
-        checker.check(change(car_park(occupancy=2), tenant="madrid"))
-    assert seen == [
-        ("", "OffStreetParking", "occupancy", "maximum", "warn"),
-        ("madrid", "OffStreetParking", "occupancy", "maximum", "enforce"),
-    ]
-
-
-def test_a_violation_that_repeats_is_logged_at_powers_of_ten() -> None:
-    checker = checking(Policy.WARN)
-    with capture_logs() as lines:
-        for _ in range(120):
-            checker.check(change(car_park(occupancy=2)))
-    assert [line["count"] for line in lines] == [1, 10, 100]
-    assert lines[0]["detail"] == "occupancy is 2; expected a number of at most 1."
+def test_a_test_entity_is_older_than_its_change() -> None:
+    assert change(thing(a=1), thing(a=2)).now == LATER > NOW

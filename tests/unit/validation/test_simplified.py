@@ -4,21 +4,10 @@ import pytest
 from bson import Int64
 
 from broker.ngsild.model import DEFAULT_VOCABULARY, Instance, encode_key
-from broker.validation.simplified import Binding, Variant
-from tests.unit.validation.stored import context, prop, relationship, thing
+from broker.validation.simplified import Terms, values_of
+from tests.unit.validation.stored import prop, relationship, texts
 
-DATASET = "urn:ngsi-ld:dataset:two"
-
-
-def binding(*arrays: str, unbound: bool = False) -> Binding:
-    names = {encode_key(DEFAULT_VOCABULARY + name): name for name in ("a", "b")}
-    return Binding("Thing", names, frozenset(arrays), context(Short="https://example.org/Short"), unbound=unbound)
-
-
-def simplified(instance: Instance, *arrays: str) -> Any:
-    document, variants = binding(*arrays).simplify(thing(a=[{"createdAt": "", **instance}]))
-    assert not variants
-    return document["a"]
+TERMS = Terms({"Short": "https://example.org/Short", "id": "@id", "taken": "https://example.org/taken"})
 
 
 @pytest.mark.parametrize(
@@ -41,42 +30,55 @@ def simplified(instance: Instance, *arrays: str) -> Any:
         ({"type": "JsonProperty", "json": {"x%2Ey": [None]}}, {"x.y": [None]}),
         ({"type": "ListProperty", "valueList": [1, "two"]}, [1, "two"]),
         ({"type": "ListRelationship", "objectList": ["urn:x:1"]}, ["urn:x:1"]),
-        ({"type": "LanguageProperty", "languageMap": {"de": "Haus"}}, "Haus"),
+        (texts(de="Haus"), "Haus"),
     ],
 )
 def test_each_type_of_attribute_becomes_the_value_that_schemas_describe(instance: Instance, value: Any) -> None:
-    found = simplified(instance)
+    (found,) = values_of(instance, TERMS, listed=False)
     assert found == value
     assert type(found) is type(value)
 
 
-def test_a_single_relationship_becomes_an_array_where_the_schema_takes_nothing_else() -> None:
-    assert simplified(relationship("urn:x:1"), "a") == ["urn:x:1"]
-    assert simplified(relationship(["urn:x:1"]), "a") == ["urn:x:1"]
+@pytest.mark.parametrize(
+    ("instance", "value"),
+    [
+        (relationship("urn:x:1"), ["urn:x:1"]),
+        (relationship(["urn:x:1"]), ["urn:x:1"]),
+        ({"type": "VocabProperty", "vocab": "https://example.org/Short"}, ["Short"]),
+        (prop("urn:x:1"), "urn:x:1"),
+    ],
+)
+def test_a_single_relationship_or_term_becomes_an_array_where_the_schema_takes_nothing_else(
+    instance: Instance, value: Any
+) -> None:
+    assert values_of(instance, TERMS, listed=True) == [value]
 
 
-def test_each_further_instance_is_a_variant_with_its_dataset() -> None:
-    entity = thing(a=[prop(1), prop(2, datasetId=DATASET)], b="x")
-    assert binding().simplify(entity) == (
-        {"id": "urn:ngsi-ld:Thing:1", "type": "Thing", "a": 1, "b": "x"},
-        [Variant("a", 2, DATASET)],
-    )
+def test_each_text_of_a_language_map_is_a_value() -> None:
+    assert values_of(texts(de="Haus", fr=["maison", "foyer"]), TERMS, listed=False) == ["Haus", "maison", "foyer"]
+    assert values_of(texts(), TERMS, listed=False) == []
 
 
-def test_each_further_text_of_a_language_map_is_a_variant() -> None:
-    texts = {"type": "LanguageProperty", "languageMap": {"de": "Haus", "fr": ["maison", "foyer"]}, "createdAt": ""}
-    document, variants = binding().simplify(thing(a=[texts]))
-    assert document["a"] == "Haus"
-    assert variants == [Variant("a", "maison", None), Variant("a", "foyer", None)]
+@pytest.mark.parametrize(
+    ("name", "iri"),
+    [
+        ("Short", "https://example.org/Short"),
+        ("other", DEFAULT_VOCABULARY + "other"),
+        ("https://example.org/x.y", "https://example.org/x.y"),
+        ("urn:x", "urn:x"),
+    ],
+)
+def test_names_and_iris_stand_for_each_other(name: str, iri: str) -> None:
+    assert TERMS.key(name) == encode_key(iri)
+    assert TERMS.name(iri) == name
 
 
-def test_an_empty_language_map_has_no_value_to_check() -> None:
-    document, variants = binding().simplify(thing(a=[{"type": "LanguageProperty", "languageMap": {}, "createdAt": ""}]))
-    assert "a" not in document
-    assert variants == []
+@pytest.mark.parametrize("suffix", ["id", "type", "taken", "urn:x", ""])
+def test_an_iri_whose_short_form_means_something_else_stays(suffix: str) -> None:
+    assert TERMS.name(DEFAULT_VOCABULARY + suffix) == DEFAULT_VOCABULARY + suffix
 
 
-def test_attributes_unknown_to_the_schema_are_left_out_unless_they_matter() -> None:
-    entity = thing(a=1, other=2)
-    assert "other" not in binding().simplify(entity)[0]
-    assert binding(unbound=True).simplify(entity)[0]["other"] == 2
+def test_of_several_names_the_preferred_one_is_shown_else_the_shortest() -> None:
+    terms = {"long": "https://example.org/x", "b": "https://example.org/x", "a": "https://example.org/x"}
+    assert Terms(terms).name("https://example.org/x") == "a"
+    assert Terms(terms, ["long"]).name("https://example.org/x") == "long"

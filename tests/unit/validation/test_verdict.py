@@ -1,54 +1,26 @@
-"""The checker's verdict equals that of the reference implementation, `jsonschema`, on mutated entities."""
+"""The verdict of a data model equals that of the reference implementation, `jsonschema`, on mutated entities."""
 
 import copy
-import re
-from datetime import datetime
 from typing import Any
 
 import jsonschema
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from referencing import Registry
 from referencing.jsonschema import DRAFT202012
 
-from broker.ngsild.errors import BadRequestData
-from broker.validation.checker import Checker
-from broker.validation.policies import Policies, Policy
-from broker.validation.schemas import read_json
-from tests.unit.validation.stored import MODELS, change, shipped, stored
+from tests.unit.validation.reference import format_checker
+from tests.unit.validation.stored import MODELS, read_json, shipped, stored
 
 MODEL = MODELS / "dataModel.Parking" / "OffStreetParking"
 SCHEMA = read_json(MODEL / "schema.json")
 COMMON = read_json(MODELS / "common-schema.json")
 EXAMPLES = [read_json(file) for file in sorted((MODEL / "examples").glob("*valid-*.json"))]
 
-FORMATS = jsonschema.FormatChecker(formats=())
-
-
-@FORMATS.checks("date-time")
-def is_date_time(text: object) -> bool:
-    if not isinstance(text, str):
-        return True
-    if not re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", text, re.ASCII):
-        return False
-    try:
-        datetime.fromisoformat(text)
-    except ValueError:
-        return False
-    return True
-
-
-@FORMATS.checks("uri")
-@FORMATS.checks("iri")
-def is_uri(text: object) -> bool:
-    return not isinstance(text, str) or re.fullmatch(r"[A-Za-z][A-Za-z0-9+.-]*:[!-~]*", text) is not None
-
-
 REFERENCE = jsonschema.Draft202012Validator(
     SCHEMA,
     registry=Registry().with_resource(COMMON["$id"], DRAFT202012.create_resource(COMMON)),
-    format_checker=FORMATS,
+    format_checker=format_checker(),
 )
 
 TEXTS = st.sampled_from(
@@ -124,19 +96,10 @@ def compares(document: dict[str, Any]) -> bool:
 @settings(max_examples=300, deadline=None)
 @given(mutated())
 def test_the_verdict_is_that_of_the_reference_implementation(document: dict[str, Any]) -> None:
-    expected = REFERENCE.is_valid(document) and compares(document)
-    checker = Checker(shipped(), Policies(Policy.ENFORCE))
-    if expected:
-        checker.check(change(stored(document)))
-    else:
-        with pytest.raises(BadRequestData) as caught:
-            checker.check(change(stored(document)))
-        assert caught.value.violations
+    found = [violation for violation in shipped().violations(stored(document)) if not violation.advisory]
+    assert bool(found) != (REFERENCE.is_valid(document) and compares(document))
 
 
-@pytest.mark.parametrize("document", EXAMPLES, ids=lambda document: document["id"])
-def test_our_schema_is_valid_and_agrees_on_its_own_examples(document: dict[str, Any]) -> None:
+def test_our_schema_is_valid() -> None:
     jsonschema.Draft202012Validator.check_schema(SCHEMA)
     jsonschema.Draft202012Validator.check_schema(COMMON)
-    violations = shipped()[stored(document)["types"][0]].violations(stored(document))
-    assert bool(violations) != (REFERENCE.is_valid(document) and compares(document))

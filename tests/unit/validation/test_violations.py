@@ -100,7 +100,7 @@ def test_a_comparison_tells_both_numbers_and_why() -> None:
             "availableSpotNumber": 212,
         }
     )
-    (violation,) = shipped()[entity["types"][0]].violations(entity)
+    (violation,) = shipped().violations(entity)
     assert violation.problem() == {
         "pointer": "/availableSpotNumber",
         "detail": "availableSpotNumber is 212; expected a number at most totalSpotNumber, which is 200. "
@@ -119,6 +119,6 @@ def test_a_rule_of_the_shared_schema_is_found_in_its_own_file() -> None:
             "location": {"type": "Point", "coordinates": [181, 0]},
         }
     )
-    (violation,) = shipped()[entity["types"][0]].violations(entity)
+    (violation,) = shipped().violations(entity)
     assert violation.pointer == "/location/coordinates/0"
     assert violation.schema == "common-schema.json#/$defs/position/prefixItems/0/maximum"

@@ -1,0 +1,146 @@
+"""Parts of a worker process that are put together, started and stopped as one; `app.py` composes the whole of them."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import structlog
+
+from broker import __version__
+from broker.bundled import bundled
+from broker.commit.census import Census
+from broker.core.data_models import DataModelOperations
+from broker.core.recounting import Recounter
+from broker.notify.mqtt import MqttPublisher
+from broker.notify.trust import Trust, UntrustworthyError
+from broker.outbound import Outbound, OutboundPolicy
+from broker.posting import Poster
+from broker.setting import SettingsError
+from broker.settings import Settings
+from broker.storage.client import Mongo
+from broker.storage.data_models import DataModelStore
+from broker.storage.edits import Edits
+from broker.storage.processes import Processes
+from broker.storage.recounts import Recounts
+from broker.storage.violations import ViolationStore
+from broker.telemetry import Metrics
+from broker.validation.checker import Checker
+from broker.validation.definitions import Definition
+from broker.validation.importing.reading import read_models
+from broker.validation.policies import Policy
+from broker.validation.registry import ModelRegistry
+from broker.validation.tallies import Tallies
+
+log = structlog.get_logger("vela")
+
+
+class Runs(Protocol):
+    """Works beside the requests."""
+
+    def start(self) -> None:
+        """Begin."""
+
+    async def stop(self) -> None:
+        """Break off."""
+
+
+Service = TypeVar("Service", bound=Runs)
+
+
+def run(stack: contextlib.AsyncExitStack, service: Service) -> Service:
+    """Start a service that is stopped at the end."""
+    service.start()
+    stack.push_async_callback(service.stop)
+    return service
+
+
+def read_trust(settings: Settings) -> Trust:
+    """What endpoints are trusted by. SettingsError where the CA file of the settings cannot be used."""
+    trust = Trust(settings.notification_ca_file, settings.notification_ca_dir)
+    try:
+        trust.context()
+    except UntrustworthyError as error:
+        raise SettingsError(f"notification_ca_file: {error}") from error
+    return trust
+
+
+@contextlib.asynccontextmanager
+async def open_http(settings: Settings) -> AsyncIterator[tuple[Outbound, Poster]]:
+    """What sends requests and notifications; its connections are closed at the end."""
+    outbound = Outbound(OutboundPolicy(allow=settings.outbound_allow, deny=settings.outbound_deny))
+    poster = Poster(outbound)
+    await outbound.start()
+    try:
+        yield outbound, poster
+    finally:
+        await poster.close()
+        await outbound.close()
+
+
+@contextlib.asynccontextmanager
+async def open_mqtt(outbound: Outbound, trust: Trust, settings: Settings) -> AsyncIterator[MqttPublisher]:
+    """What publishes notifications over MQTT; its connections are closed at the end."""
+    mqtt = MqttPublisher(
+        outbound, trust, connections=settings.notification_connections, timeout=settings.notification_timeout
+    )
+    mqtt.start()
+    try:
+        yield mqtt
+    finally:
+        await mqtt.close()
+
+
+@contextlib.asynccontextmanager
+async def open_census(
+    census: Census, recounts: Recounts, processes: Processes, settings: Settings
+) -> AsyncIterator[Census]:
+    """The census, with somebody who clears up what is in doubt; it is closed after everything that is counted in it."""
+    recounter = Recounter(census.process, recounts, processes, census)
+    recounter.start()
+    try:
+        yield census
+    finally:
+        await recounter.stop()
+        await census.close(settings.drain_timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class DataModels:
+    """What checks changes, and what operators do with data models."""
+
+    checker: Checker
+    operations: DataModelOperations
+
+
+@contextlib.asynccontextmanager
+async def open_data_models(
+    mongo: Mongo, edits: Edits, metrics: Metrics, settings: Settings
+) -> AsyncIterator[DataModels]:
+    """The data models and policies, kept in step with the database; at the end what was counted is written down."""
+    store, violations = DataModelStore(mongo, edits), ViolationStore(mongo)
+    registry = ModelRegistry(
+        store, read_bundled(), Policy(settings.validation_default), zone_tolerant=settings.validation_zoneless
+    )
+    metrics.models_usable.set_function(lambda: registry.usable)
+    metrics.models_quarantined.set_function(lambda: registry.quarantined)
+    async with contextlib.AsyncExitStack() as stack:
+        tallies = run(stack, Tallies(violations, metrics.schema_violations))
+        await registry.start()
+        stack.push_async_callback(registry.stop)
+        yield DataModels(
+            Checker(registry, tallies),
+            DataModelOperations(registry, store, violations, tallies, zone_tolerant=settings.validation_zoneless),
+        )
+
+
+def read_bundled() -> list[Definition]:
+    """The data models that come with Vela."""
+    folder = bundled("datamodels")
+    files = (path for path in folder.rglob("*") if path.is_file() and "examples" not in path.relative_to(folder).parts)
+    tree = {path.relative_to(folder).as_posix(): path.read_bytes() for path in files}
+    definitions = read_models(tree, source="Vela", version=__version__)
+    for one in definitions:
+        if one.problem:
+            log.error("a data model that comes with Vela cannot be used", file=one.file, reason=one.problem)
+    return definitions
