@@ -7,7 +7,7 @@ A document stands for one document of a followed collection:
     number  grows with each note
     open    true from before the edit until after it
 
-A process looks here several times a second, whatever it follows. MongoDB's change streams would tell the same, but each
+A process looks here ten times a second, whatever it follows. MongoDB's change streams would tell the same, but each
 one reads every write to the whole database: with them an update of an entity cost mongod up to twice as much
 (docs/adr/0011). An edit is noted before it is made, so that none is missed if its process dies, and again afterwards.
 """
@@ -15,7 +15,7 @@ one reads every write to the whole database: with them an update of an entity co
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from typing import Any
@@ -27,8 +27,11 @@ from pymongo import ASCENDING, UpdateOne, WriteConcern
 from broker.ngsild.errors import NgsiLdError
 from broker.storage.client import Database, storage_errors
 
-LOOK = 0.25
+LOOK = 0.1
 """Seconds between two looks."""
+
+_SPREAD = 0.15
+"""Seconds after which the other processes know, unless they are overloaded."""
 
 _OVERLAP = timedelta(seconds=3)
 """How far a look goes back behind the one before: notes may become visible later than others of the same instant."""
@@ -47,10 +50,11 @@ _Report = Keys | Exception
 class Edits:
     """Noting and following edits. Methods raise Unavailable when storage is lost.
 
-    `database` is the control database.
+    `database` is the control database, `alive` tells which processes there are.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, alive: Callable[[], Awaitable[set[str]]] | None = None) -> None:
+        self._alive = alive
         options: CodecOptions[dict[str, Any]] = CodecOptions()
         self._database = database
         self._collection = database["edits"].with_options(codec_options=options, write_concern=WriteConcern(w=1))
@@ -64,8 +68,10 @@ class Edits:
             await self._collection.create_index([("at", ASCENDING)], name="at", expireAfterSeconds=_KEPT)
 
     @asynccontextmanager
-    async def editing(self, collection: str, keys: Sequence[Any]) -> AsyncIterator[None]:
+    async def editing(self, collection: str, keys: Sequence[Any], *, spread: bool = False) -> AsyncIterator[None]:
         """Around the edit of the documents of `collection` with these keys; where it fails, others look for it later.
+
+        With `spread` it ends when the other processes, if there are any, have had the time to look.
 
         The note needs no journal of its own: MongoDB keeps its writes in their order.
         """
@@ -73,6 +79,8 @@ class Edits:
         yield
         with contextlib.suppress(NgsiLdError):  # the edit is made, and the others look again
             await self._note(collection, keys, is_open=False)
+            if spread and self._alive is not None and len(await self._alive()) > 1:
+                await asyncio.sleep(_SPREAD)
 
     @asynccontextmanager
     async def following(self, collection: str) -> AsyncIterator[AsyncIterator[Keys]]:

@@ -83,7 +83,11 @@ class Turn:
 
 
 class SubscriptionStore:
-    """Reading, writing and following subscriptions. Every method raises Unavailable when storage is lost."""
+    """Reading, writing and following subscriptions. Every method raises Unavailable when storage is lost.
+
+    Edits return when all processes have had the time to take notice: what is changed after the answer to a client,
+    through whichever process, finds its subscription at work.
+    """
 
     def __init__(self, mongo: Mongo, edits: Edits) -> None:
         collection = mongo.control[_NAME]
@@ -109,7 +113,7 @@ class SubscriptionStore:
             "definition": definition,
         }
         made = {"$mergeObjects": [{"$literal": document}, {"period": planned(definition)}]}
-        async with self._edits.editing(_NAME, [document["_id"]]):
+        async with self._edits.editing(_NAME, [document["_id"]], spread=True):
             await self._insert(document, made)
         return document
 
@@ -159,7 +163,7 @@ class SubscriptionStore:
         """Replace the definition if the document still has `version`; the new document, or None if it has not."""
         edited = {"definition": {"$literal": definition}, "modifiedAt": now, "version": version + 1}
         name = _key(tenant, subscription_id)
-        async with self._edits.editing(_NAME, [name]):
+        async with self._edits.editing(_NAME, [name], spread=True):
             with storage_errors():
                 changed: Document | None = await self._collection.find_one_and_update(
                     {"_id": name, "version": version},
@@ -171,7 +175,7 @@ class SubscriptionStore:
     async def delete(self, tenant: str, subscription_id: str) -> bool:
         """Delete a subscription; whether there was one."""
         name = _key(tenant, subscription_id)
-        async with self._edits.editing(_NAME, [name]):
+        async with self._edits.editing(_NAME, [name], spread=True):
             with storage_errors():
                 result = await self._collection.delete_one({"_id": name})
         return bool(result.deleted_count)
@@ -181,7 +185,7 @@ class SubscriptionStore:
         with storage_errors():
             found = await self._collection.find({"tenant": tenant}, {"_id": 1}).to_list(None)
         names = [one["_id"] for one in found]
-        async with self._edits.editing(_NAME, names):
+        async with self._edits.editing(_NAME, names, spread=True):
             with storage_errors():
                 await self._collection.delete_many({"_id": {"$in": names}})
 

@@ -9,10 +9,11 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import structlog
 from aiohttp import hdrs, web
+from multidict import MultiMapping
 
 from broker.jsonld.context import Context
 from broker.ngsild.content import is_snapshot
@@ -91,6 +92,17 @@ class Call:
     entity_map: str | None = None
 
 
+class _Asked(NamedTuple):
+    """What the headers of a request ask for, see `Call`; `link` is the URL of the @context in its Link header."""
+
+    media_type: str
+    preferences: Preferences
+    link: str | None
+    linked_data: bool
+    host: str
+    entity_map: str | None
+
+
 _REMEMBERED = 256
 _LONGEST_REMEMBERED = 512
 """Queries of URLs whose parameters an endpoint remembers, and their length."""
@@ -133,7 +145,10 @@ class Endpoint:
     async def handle(self, request: Request, path: dict[str, str]) -> web.Response:
         """Serve one request. Every error becomes a problem here."""
         started = time.perf_counter()
-        tenant, snapshot = request.headers.get(TENANT), request.headers.get(SNAPSHOT)
+        if isinstance(request, WholeRequest):
+            tenant, snapshot = request.head.tenant, request.head.snapshot
+        else:
+            tenant, snapshot = request.headers.get(TENANT), request.headers.get(SNAPSHOT)
         try:
             call = await self._read(request, path, tenant, snapshot)
             response = await self._handler(call)
@@ -160,37 +175,18 @@ class Endpoint:
         return response
 
     async def _read(self, request: Request, path: dict[str, str], tenant: str | None, snapshot: str | None) -> Call:
-        headers = request.headers
-        if tenant:
-            _check_tenant(tenant, headers.getall(TENANT))
-        media_type = JSON
-        preferences = NO_PREFERENCES
-        entity_map = headers.get(ENTITY_MAP) if self._reads_map else None
-        if self._answers:
-            media_type = negotiate(",".join(headers.getall(hdrs.ACCEPT, ())), self._answers)
-            if "Prefer" in headers:
-                preferences = read_preferences(",".join(headers.getall("Prefer")))
-        else:
-            accept = headers.get(hdrs.ACCEPT)
-            if accept is not None:
-                refuse_geojson_only(accept)
+        asked = self._asked(request, tenant)
         parameters = self._parameters(request.raw_path) if "?" in request.raw_path else self._no_parameters
-        link = headers.get(hdrs.LINK)
-        if link is not None:
-            link = context_link(",".join(headers.getall(hdrs.LINK)))
         body: Any = None
-        source: Any = link
+        source: Any = asked.link
         size = 0
-        linked_data = False
         if self._body is not Body.NONE:
-            content_type = headers.get(hdrs.CONTENT_TYPE, "")
-            linked_data = body_media_type(content_type, self._merge_patch) == JSON_LD
             text = self._body_at_hand(request) or await self._receive_body(request)
             size = len(text)
             body = parse_json(text)
             if self._body is Body.ONE:
-                source = _take_context(body, link, linked_data)
-            elif self._body is Body.MANY and linked_data and link is not None:
+                source = _take_context(body, asked.link, asked.linked_data)
+            elif self._body is Body.MANY and asked.linked_data and asked.link is not None:
                 raise _mixed_contexts()
         if source is None:
             context = self._services.contexts.core
@@ -199,7 +195,7 @@ class Endpoint:
             context = contexts.peek(source, tenant or "") or await contexts.resolve(source, tenant or "")
         content = tenant or ""
         if snapshot is not None:
-            content = await self._content(content, headers.getall(SNAPSHOT))
+            content = await self._content(content, request.headers.getall(SNAPSHOT))
         return Call(
             self._services,
             content,
@@ -207,14 +203,46 @@ class Endpoint:
             parameters,
             body,
             path,
-            media_type,
+            asked.media_type,
             size,
-            linked_data,
+            asked.linked_data,
             request.raw_path,
-            preferences,
-            headers.get(hdrs.HOST, ""),
-            entity_map,
+            asked.preferences,
+            asked.host,
+            asked.entity_map,
         )
+
+    def _asked(self, request: Request, tenant: str | None) -> "_Asked":
+        """What the headers ask for. Those of the lane are read once."""
+        if not isinstance(request, WholeRequest):
+            return self._read_headers(request.headers, tenant)
+        known = request.head.known
+        asked: _Asked | None = known.get(self)
+        if asked is None:
+            asked = known[self] = self._read_headers(request.headers, tenant)
+        return asked
+
+    def _read_headers(self, headers: "MultiMapping[str]", tenant: str | None) -> "_Asked":
+        if tenant:
+            _check_tenant(tenant, headers.getall(TENANT))
+        media_type = JSON
+        preferences = NO_PREFERENCES
+        if self._answers:
+            media_type = negotiate(",".join(headers.getall(hdrs.ACCEPT, ())), self._answers)
+            if "Prefer" in headers:
+                preferences = read_preferences(",".join(headers.getall("Prefer")))
+        else:
+            accept = headers.get(hdrs.ACCEPT)
+            if accept is not None:
+                refuse_geojson_only(accept)
+        link = headers.get(hdrs.LINK)
+        if link is not None:
+            link = context_link(",".join(headers.getall(hdrs.LINK)))
+        linked_data = False
+        if self._body is not Body.NONE:
+            linked_data = body_media_type(headers.get(hdrs.CONTENT_TYPE, ""), self._merge_patch) == JSON_LD
+        entity_map = headers.get(ENTITY_MAP) if self._reads_map else None
+        return _Asked(media_type, preferences, link, linked_data, headers.get(hdrs.HOST, ""), entity_map)
 
     async def _content(self, tenant: str, snapshots: list[str]) -> str:
         """The content of the snapshot that the request is about (clause 6.3.22)."""

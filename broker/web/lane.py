@@ -11,11 +11,12 @@ import re
 import time
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from aiohttp import hdrs, web
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from broker.web.negotiation import SNAPSHOT, TENANT
 from broker.web.replies import AsItStands
 
 _REQUEST_LINE = re.compile(rb"([A-Z]+) (/[\x21-\x7e]*) HTTP/1\.1")
@@ -31,24 +32,42 @@ _NOT_PLAIN = frozenset(
 """Headers by which a request is more than its head and its body. "Connection: keep-alive" is plain all the same."""
 
 
-class Head(NamedTuple):
-    """What the header lines of a plain request say. `length` is its Content-Length, None where it has none."""
+class Head:
+    """What the header lines of a plain request say. `length` is its Content-Length, None where it has none.
 
-    headers: "CIMultiDictProxy[str]"
-    length: int | None
+    `known` is for those who read the headers to keep what they made of them: the same lines come again and again.
+    """
+
+    __slots__ = ("headers", "known", "length", "snapshot", "tenant")
+
+    def __init__(self, headers: "CIMultiDictProxy[str]", length: int | None) -> None:
+        self.headers = headers
+        self.length = length
+        self.tenant = headers.get(TENANT)
+        self.snapshot = headers.get(SNAPSHOT)
+        self.known: dict[object, Any] = {}
 
 
 class WholeRequest:
     """A plain request, complete. To an endpoint it is what aiohttp's request is, with its body at hand."""
 
-    __slots__ = ("body", "content_length", "headers", "method", "raw_path")
+    __slots__ = ("body", "head", "method", "raw_path")
 
     def __init__(self, method: str, raw_path: str, head: Head, body: bytes) -> None:
         self.method = method
         self.raw_path = raw_path
-        self.headers = head.headers
-        self.content_length = head.length
+        self.head = head
         self.body = body
+
+    @property
+    def headers(self) -> "CIMultiDictProxy[str]":
+        """Its headers."""
+        return self.head.headers
+
+    @property
+    def content_length(self) -> int | None:
+        """The length of its body, None where it has none."""
+        return self.head.length
 
 
 Request = web.BaseRequest | WholeRequest
@@ -132,15 +151,16 @@ def read_head(lines: bytes) -> Head | None:
 def answer_bytes(response: web.Response, *, bodiless: bool = False) -> bytes:
     """All of an answer as it is sent; `bodiless` leaves out the body that a HEAD request does not want.
 
-    Raises ValueError where a header would not be one.
+    Its body is there as bytes. Raises ValueError where a header would not be one.
     """
     if not bodiless and isinstance(response, AsItStands):
         text = response.as_it_stands()
         if text:
             return text
-    body = response.body
-    content = body if isinstance(body, bytes | bytearray) else b""
-    lines = [f"HTTP/1.1 {response.status} {_phrase(response.status)}"]
+    content = response.body or b""
+    if not isinstance(content, bytes | bytearray):
+        raise TypeError(f"The body of the answer is {type(content).__name__}: expected bytes.")
+    lines = [status_line(response)]
     headers = response.headers
     for name, value in headers.items():
         if "\r" in value or "\n" in value or "\0" in value:
@@ -154,8 +174,10 @@ def answer_bytes(response: web.Response, *, bodiless: bool = False) -> bytes:
     return head if bodiless or not content else head + content
 
 
-def _phrase(status: int) -> str:
+def status_line(response: web.Response) -> str:
+    """The first line of an answer."""
     try:
-        return HTTPStatus(status).phrase
+        phrase = HTTPStatus(response.status).phrase
     except ValueError:
-        return ""
+        phrase = ""
+    return f"HTTP/1.1 {response.status} {phrase}"

@@ -6,6 +6,7 @@ each part is one dictionary look-up.
 """
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, cast
@@ -13,7 +14,8 @@ from urllib.parse import unquote
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
-from aiohttp.http import RawRequestMessage
+from aiohttp.http import RawRequestMessage, StreamWriter
+from aiohttp.payload import Payload
 from aiohttp.streams import StreamReader
 
 from broker.ngsild.errors import (
@@ -25,7 +27,7 @@ from broker.ngsild.errors import (
     ResourceNotFound,
 )
 from broker.web.cors import Cors
-from broker.web.lane import Lane, Request, WholeRequest, answer_bytes
+from broker.web.lane import Lane, Request, WholeRequest, answer_bytes, status_line
 from broker.web.negotiation import TENANT
 from broker.web.replies import SERVER, problem
 
@@ -34,6 +36,10 @@ _LONGEST_TARGET = 32 * 1024
 
 _MOST_HELD = 256 * 1024
 """Bytes of requests that may wait behind one that is being served, on the same connection."""
+
+_PATIENCE_SECONDS = 1.0
+"""How long a connection that is to end waits for a further request, so as to answer that it does; and then for the end
+of the client."""
 
 Handle = Callable[[Request, dict[str, str]], Awaitable[web.Response]]
 
@@ -158,6 +164,35 @@ class Server(web.Server):
         self._max_body_bytes = max_body_bytes
         self.dispatcher = dispatcher
         self.lane = Lane(_LONGEST_TARGET)
+        self.connected = 0
+        self.draining = False
+        self._deserted = asyncio.Event()
+
+    async def drain(self, seconds: float) -> None:
+        """Answer what was sent, and end all connections; those that are busy after so many seconds are cut off.
+
+        Clients of connections in use are told in an answer that it is the last one, so that they do not send on. One
+        that is silent for a second is ended without.
+        """
+        self.draining = True
+        deadline = self._loop.time() + seconds
+        await self._until_deserted(min(_PATIENCE_SECONDS, seconds))
+        for connection in self.connections:
+            cast("_Connection", connection).end_if_idle()
+        await self._until_deserted(deadline - self._loop.time())
+        await self.shutdown(0.01)
+
+    async def _until_deserted(self, seconds: float) -> None:
+        if self.connected and seconds > 0:
+            self._deserted.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._deserted.wait(), seconds)
+
+    def count(self, change: int) -> None:
+        """A connection was made (1) or lost (-1)."""
+        self.connected += change
+        if not self.connected:
+            self._deserted.set()
 
     def __call__(self) -> web.RequestHandler:
         """The protocol of one connection."""
@@ -195,6 +230,16 @@ class _Connection(web.RequestHandler):
         self._served: asyncio.Task[None] | None = None
         self._held = b""
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Called by the event loop."""
+        super().connection_made(transport)
+        self._server.count(1)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Called by the event loop."""
+        super().connection_lost(exc)
+        self._server.count(-1)
+
     def data_received(self, data: bytes) -> None:
         """Called by the event loop."""
         if self._served is not None:
@@ -227,8 +272,20 @@ class _Connection(web.RequestHandler):
         self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
         try:
             response = await self._server.dispatcher(request)
+            last = self._server.draining and not self._held
+            if last:
+                response.headers[hdrs.CONNECTION] = "close"
             if self.transport is not None:
-                self.transport.write(answer_bytes(response, bodiless=request.method == "HEAD"))
+                if isinstance(response.body, Payload):
+                    await self._stream(response, bodiless=request.method == "HEAD")
+                else:
+                    self.transport.write(answer_bytes(response, bodiless=request.method == "HEAD"))
+                if self._paused:
+                    await self._drain_helper()  # a client that does not read its answers gets no further ones
+                if last:
+                    self._end()
+        except ConnectionError:
+            pass  # it left without its answer
         except Exception as error:  # noqa: BLE001 - endpoints answer their errors themselves: this is a fault of ours
             self.log_exception("Error handling request", exc_info=error)
             self.force_close()
@@ -242,6 +299,50 @@ class _Connection(web.RequestHandler):
             if self._buffer_paused:
                 self._resume_reading_for_buffer()
             self.data_received(held)
+
+    async def _stream(self, response: web.Response, *, bodiless: bool) -> None:
+        """Write an answer whose body comes piece by piece."""
+        body = response.body
+        assert isinstance(body, Payload)
+        response.headers[hdrs.TRANSFER_ENCODING] = "chunked"
+        writer = StreamWriter(self, self._loop)
+        writer.enable_chunking()
+        await writer.write_headers(status_line(response), response.headers)
+        if bodiless:
+            writer.send_headers()
+            return
+        await body.write(writer)
+        await writer.write_eof()
+
+    async def finish_response(
+        self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Write an answer of aiohttp's."""
+        last = self._server.draining and not self._messages
+        if last:
+            resp.headers[hdrs.CONNECTION] = "close"
+            resp.force_close()
+        written = await super().finish_response(request, resp, start_time)
+        if last and request.content.is_eof():  # else aiohttp reads the rest of the body before it ends the connection
+            self._end()
+        return written
+
+    def end_if_idle(self) -> None:
+        """End the connection if it has no request to answer."""
+        if self._served is None and self._idle:
+            self._end()
+
+    def _end(self) -> None:
+        """Send no more, but read on until the client ends, too.
+
+        What it sends meanwhile is thrown away: the kernel would answer it by a reset, which can overtake our answers.
+        """
+        transport, self.transport = self.transport, None
+        self.close()
+        self._missing, self._held = -1, b""
+        if transport is not None and not transport.is_closing():
+            transport.write_eof()
+            self._loop.call_later(_PATIENCE_SECONDS, transport.close)
 
     def _hold(self, data: bytes) -> None:
         """Keep what comes behind a request that is not answered yet; a client that sends too much of it has to wait."""
