@@ -33,7 +33,7 @@ from broker.commit.cache import EntityCache
 from broker.commit.census import Census
 from broker.commit.evidence import Attempt
 from broker.commit.plan import add_statement
-from broker.ngsild.changes import Change
+from broker.ngsild.changes import Change, changed_attributes
 from broker.ngsild.errors import BadRequestData, InternalError, NgsiLdError, PayloadTooLarge, Unavailable
 from broker.ngsild.expiry import marked, visible
 from broker.ngsild.model import Entity
@@ -256,10 +256,15 @@ class Group:
         for entry in self._due(entity_id):
             try:
                 after, entry.outcome = entry.mutation(current, now)
+                touched: tuple[str, ...] | None = None
                 if after is not None and after is not current:
-                    after = visible(marked(current, after), now)
+                    touched = changed_attributes(current, after)
+                    lasting = marked(current, after, touched)
+                    after = visible(lasting, now)
+                    if after is not lasting:
+                        touched = None
                 if after is not current:
-                    change = Change(self._tenant, entity_id, current, after, now)
+                    change = Change(self._tenant, entity_id, current, after, now, touched)
                     self._services.checker.check(change)
                     notifications = self._services.notifier.match(change, parcel)
                     if notifications:

@@ -8,8 +8,10 @@ happened. They stand in the order of their last commits, and the oldest leave wh
 """
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
+from broker.ngsild.changes import changed_attributes
 from broker.ngsild.expiry import MARK
 from broker.ngsild.model import LOCATION, Entity
 from broker.ngsild.shapes import difference
@@ -25,9 +27,10 @@ def add_statement(
     `stored` is the entity as it was read, None if there was none; both are None or the same object if nothing changed,
     which must not be passed here.
     """
-    changed = difference(stored, after)
-    if changed is not None:
-        writes.differences[(stored or after or {})["_id"]] = changed
+    touched = changed_attributes(stored, after)
+    shapes = difference(stored, after, touched)
+    if shapes is not None:
+        writes.differences[(stored or after or {})["_id"]] = shapes
     if after is None:
         assert stored is not None
         writes.deletes.append({"q": {"_id": stored["_id"], "state.version": stored["version"]}, "limit": 1})
@@ -42,7 +45,7 @@ def add_statement(
         return new
     version = stored["version"] + 1
     new = {**after, "version": version, "writers": _writers(stored["writers"], process, commit)}
-    writes.updates.append(_update(stored, new, process, commit))
+    writes.updates.append(_update(stored, new, touched, process, commit))
     writes.updated.append(stored["_id"])
     writes.transient |= _is_transient(new)
     return new
@@ -59,7 +62,7 @@ def _writers(stored: dict[str, int], process: str, commit: int) -> dict[str, int
     return dict([*others[-WRITERS_KEPT + 1 :], (process, commit)])
 
 
-def _update(stored: Entity, new: Entity, process: str, commit: int) -> dict[str, Any]:
+def _update(stored: Entity, new: Entity, touched: Iterable[str], process: str, commit: int) -> dict[str, Any]:
     if stored["createdAt"] != new["createdAt"] or stored.get("expiresAt") != new.get("expiresAt"):
         return {"q": {"_id": stored["_id"], "state.version": stored["version"]}, "u": as_document(new)}
     assign: dict[str, Any] = {
@@ -72,11 +75,10 @@ def _update(stored: Entity, new: Entity, process: str, commit: int) -> dict[str,
     else:
         assign["state.$[s].writers"] = new["writers"]
     old_attributes, new_attributes = stored["attributes"], new["attributes"]
-    for key, instances in new_attributes.items():
-        if old_attributes.get(key) is not instances:
-            assign[f"state.$[s].attributes.{key}"] = instances
-    for key in old_attributes:
-        if key not in new_attributes:
+    for key in touched:
+        if key in new_attributes:
+            assign[f"state.$[s].attributes.{key}"] = new_attributes[key]
+        else:
             remove[f"state.$[s].attributes.{key}"] = ""
     if old_attributes.get(LOCATION) is not new_attributes.get(LOCATION):
         location = location_copy(new)

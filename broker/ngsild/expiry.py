@@ -6,14 +6,14 @@ nobody has to look through the attributes of entities of which none expires, an 
 `now_text`, which sorts by time. It is absent where none expires. The committer keeps it right (`marked`).
 """
 
+from collections.abc import Iterable
 from operator import is_
 
+from broker.ngsild.changes import changed_attributes
 from broker.ngsild.model import Attributes, Entity, Instance
 from broker.ngsild.timestamps import sortable
 
 MARK = "attributesExpire"
-
-_NO_ATTRIBUTES: Attributes = {}
 
 
 def visible(entity: Entity | None, now: str) -> Entity | None:
@@ -31,15 +31,16 @@ def visible(entity: Entity | None, now: str) -> Entity | None:
     return marked(None, kept)
 
 
-def marked(before: Entity | None, after: Entity) -> Entity:
+def marked(before: Entity | None, after: Entity, touched: Iterable[str] | None = None) -> Entity:
     """`after` with the right mark; the same object if it has that already.
 
-    `before` is the entity, itself rightly marked, that `after` was made of: what the two share is not looked at.
+    `before` is the entity, itself rightly marked, that `after` was made of. Only the attributes in which the two differ
+    are looked at: `touched` has their keys, where they are known already.
     """
     if before is None or MARK not in before:
-        old = _NO_ATTRIBUTES if before is None else before["attributes"]
-        for key, instances in after["attributes"].items():
-            if old.get(key) is not instances and _expires(instances):
+        attributes = after["attributes"]
+        for key in changed_attributes(before, after) if touched is None else touched:
+            if key in attributes and _expires(attributes[key]):
                 break
         else:
             return after

@@ -3,7 +3,7 @@
 Most updates change values only: `difference` says so after a few look-ups.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from broker.ngsild.model import Entity, Instance
@@ -23,27 +23,25 @@ def shape_of(entity: Entity) -> Shape:
     return tuple(entity["types"]), frozenset([(key, _kinds(found)) for key, found in entity["attributes"].items()])
 
 
-def difference(before: Entity | None, after: Entity | None) -> Difference | None:
-    """How the shape of an entity changed; None if it did not."""
+def difference(before: Entity | None, after: Entity | None, touched: Iterable[str]) -> Difference | None:
+    """How the shape of an entity changed; None if it did not. `touched` has the keys of the attributes that changed."""
     if before is None or after is None:
         pair = (None if before is None else shape_of(before), None if after is None else shape_of(after))
         return None if pair == (None, None) else pair
-    if _alike(before, after):
+    if _alike(before, after, touched):
         return None
     changed = shape_of(before), shape_of(after)
     return changed if changed[0] != changed[1] else None
 
 
-def _alike(before: Entity, after: Entity) -> bool:
+def _alike(before: Entity, after: Entity, touched: Iterable[str]) -> bool:
     """Whether the shapes are equal, told by looking at nothing but what changed."""
     old, new = before["attributes"], after["attributes"]
     if len(old) != len(new) or (before["types"] is not after["types"] and before["types"] != after["types"]):
         return False
-    for key, instances in new.items():
-        previous = old.get(key)
-        if previous is instances:
-            continue
-        if previous is None:
+    for key in touched:
+        previous, instances = old.get(key), new.get(key)
+        if previous is None or instances is None:
             return False
         if len(previous) == len(instances) == 1:
             if previous[0]["type"] != instances[0]["type"]:
