@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo run test faults lint format docs bench growth notifying clean
+.PHONY: help install demo run test faults lint format docs bench performance growth notifying validating clean
 
 help:  ## show this help
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -43,14 +43,20 @@ format: install  ## put the code into its form
 docs: install  ## write the generated pages of docs/ again
 	$(BIN)/python scripts/generate_docs.py
 
-bench: install  ## measure against bare aiohttp and raw MongoDB commands (the machine should be idle)
+bench: install  ## measure against bare aiohttp and raw MongoDB commands (about 10 minutes, idle machine)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+performance: install  ## measure everything and write docs/performance.md (about 30 minutes, idle machine)
+	$(BIN)/python -m benchmarks --everything --write docs/performance.md $(ARGS)
 
 growth: install  ## measure queries over a thousand to a million entities (about 20 minutes, idle machine)
 	$(BIN)/python -m benchmarks.growth --write docs/growth.md $(ARGS)
 
-notifying: install  ## measure what subscriptions cost updates, and how soon notifications come (idle machine)
-	$(BIN)/python -m benchmarks.notifying $(ARGS)
+notifying: install  ## measure what notifications cost updates, and how soon they come (idle machine)
+	$(BIN)/python -m benchmarks --contest notifying $(ARGS)
+
+validating: install  ## measure what data models cost updates (idle machine)
+	$(BIN)/python -m benchmarks --contest validation --rounds 5 $(ARGS)
 
 clean:  ## remove the environment, caches and builds; ./var, the data, stays
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

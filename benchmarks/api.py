@@ -1,6 +1,6 @@
 """What the suite asks of a broker outside the clock: creating entities, reading them back, deleting them.
 
-Plain NGSI-LD with the core @context, so that any broker serves it.
+Creating subscriptions, too. Plain NGSI-LD with the core @context, so that any broker serves it.
 """
 
 import asyncio
@@ -17,9 +17,13 @@ from benchmarks.figures import ACKNOWLEDGED
 from benchmarks.population import ENTITY_TYPE, Population
 from benchmarks.scenarios import BATCH, ENTITIES
 
-_BATCH = 100
+SUBSCRIPTIONS = "/ngsi-ld/v1/subscriptions"
+
+_BATCH = 250
+_AT_ONCE = 4
 _READ = 50  # ids in one query: their URL must stay below the 8 KiB that servers accept
-_READY_TIMEOUT = 5.0
+_SUBSCRIBED_AT_ONCE = 16
+_READY_TIMEOUT = 3.0
 _EXCERPT = 500
 
 T = TypeVar("T")
@@ -48,15 +52,17 @@ class BrokerApi:
                 raise BenchmarkError(f"{self._name} at {self._url} {state}, tried for {_READY_TIMEOUT:.0f} s")
             await asyncio.sleep(0.1)
 
-    async def create(self, population: Population) -> None:
-        """Create all entities of the population."""
-        for indexes in _groups(range(population.size), _BATCH):
-            await self._batch("create", [population.entity(index) for index in indexes])
+    async def create(self, population: Population, start: int = 0) -> None:
+        """Create the entities of the population, from the one with the index `start` on."""
+        groups = (
+            [population.entity(index) for index in indexes]
+            for indexes in _groups(range(start, population.size), _BATCH)
+        )
+        await self._batches("create", groups)
 
     async def delete(self, entity_ids: Sequence[str]) -> None:
         """Delete entities."""
-        for ids in _groups(entity_ids, _BATCH):
-            await self._batch("delete", ids)
+        await self._batches("delete", _groups(entity_ids, _BATCH))
 
     async def values(self, entity_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
         """The entities with these ids that exist, simplified, by their id."""
@@ -77,6 +83,23 @@ class BrokerApi:
             following = str(URL(link["url"]).relative()) if link is not None else None
         return found
 
+    async def subscribe(self, subscriptions: Iterator[dict[str, Any]]) -> list[str]:
+        """Create subscriptions; where they are, as paths or URLs."""
+        made: list[str] = []
+
+        async def send() -> None:
+            for one in subscriptions:
+                answer, _ = await self._ask("POST", SUBSCRIPTIONS, orjson.dumps(one))
+                made.append(answer.headers["Location"])
+
+        await asyncio.gather(*(send() for _ in range(_SUBSCRIBED_AT_ONCE)))
+        return made
+
+    async def unsubscribe(self, locations: Sequence[str]) -> None:
+        """Delete the subscriptions that are there."""
+        for location in locations:
+            await self._ask("DELETE", URL(location).path)
+
     async def answer_bytes(self, path: str) -> int:
         """The length of the body that the broker answers to a GET of `path`."""
         return len(await self._get(path))
@@ -84,8 +107,12 @@ class BrokerApi:
     async def _get(self, path: str) -> bytes:
         return (await self._ask("GET", path))[1]
 
-    async def _batch(self, operation: str, content: Sequence[Any]) -> None:
-        await self._ask("POST", f"{BATCH}/{operation}", orjson.dumps(content))
+    async def _batches(self, operation: str, groups: Iterator[list[Any]]) -> None:
+        async def send() -> None:
+            for group in groups:
+                await self._ask("POST", f"{BATCH}/{operation}", orjson.dumps(group))
+
+        await asyncio.gather(*(send() for _ in range(_AT_ONCE)))
 
     async def _ask(self, method: str, path: str, body: bytes | None = None) -> tuple[aiohttp.ClientResponse, bytes]:
         headers = {"Accept": "application/json"} | ({} if body is None else {"Content-Type": "application/json"})

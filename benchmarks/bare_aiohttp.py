@@ -34,6 +34,7 @@ def application(entity_bytes: int, list_bytes: int) -> web.Application:
 
     bare = web.Application(client_max_size=16 * 1024 * 1024)
     bare.router.add_patch(ENTITIES + "/{id}/attrs", change)
+    bare.router.add_patch(ENTITIES + "/{id}/attrs/{attribute}", change)
     bare.router.add_post(ENTITIES + "/{id}/attrs", change)
     bare.router.add_post(BATCH + "/{operation}", change)
     bare.router.add_post(ENTITIES, create)

@@ -1,90 +1,162 @@
-"""Several brokers under the same load in turns: how one fares against another, round by round."""
+"""Running a contest: its servers are burdened, its entrants take turns, and each load is read back."""
 
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from statistics import median
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.figures import Figures
-from benchmarks.jobs import HttpJob, Log, Timing, run_job
-from benchmarks.population import INITIAL_VALUE, Population
-from benchmarks.report import text_table
-from benchmarks.scenarios import Operation
-from benchmarks.targets import Target
+import aiohttp
+import uvloop
 
-COLUMNS = ("server", "updates/s", "ratio", "lowest-highest", "p50 ms", "p99 ms", "failed", "client CPU", "server CPU")
-FAILED, CANNOT_RUN, INTERRUPTED = 1, 2, 130
+from benchmarks.burdens import BurdenedBroker, burdened_vela
+from benchmarks.contestants import turns
+from benchmarks.contests import Contest, Entrant, Server
+from benchmarks.figures import Figures, measure
+from benchmarks.jobs import Log, Timing
+from benchmarks.processes import free_port, python_server
+from benchmarks.results import Comparison, ContestResult, Measured, Told
+from benchmarks.subscriptions import ReceiverApi
+from benchmarks.targets import Target, database
+from benchmarks.verification import Verdict
+
+_REQUEST_TIMEOUT = 60.0
 
 
-class Contestant:
-    """One worker with all that it is burdened with, under load."""
+@dataclass(frozen=True)
+class Pace:
+    """How long a contest goes, over how many connections (None: as it says), with how many entities (or as it says)."""
 
-    def __init__(self, target: Target, population: Population, operation: Operation, connections: int) -> None:
-        self.target = target
-        self._population = population
-        self._operation = operation
-        self._connections = connections
-        self._next_sequence = INITIAL_VALUE + 1
+    timing: Timing
+    rounds: int
+    connections: int | None
+    entities: int
 
-    async def run(self, timing: Timing, rate: float = 0.0) -> Log:
-        """One load; `rate` is in requests/s, 0 for as many as are answered."""
-        log = await run_job(
-            "benchmarks.load_generator",
-            HttpJob(
-                host=self.target.host,
-                port=self.target.port,
-                operation=self._operation,
-                population=self._population,
-                connections=self._connections,
-                timing=timing,
-                first_sequence=self._next_sequence,
-                watched=dict(self.target.watched),
-                rate=rate,
+
+@dataclass
+class _Record:
+    """What an entrant did so far."""
+
+    rounds: list[Figures] = field(default_factory=list)
+    verdict: Verdict | None = None
+
+
+class _Ring:
+    """One contest over its brokers, by the servers that they stand for."""
+
+    def __init__(
+        self, contest: Contest, pace: Pace, brokers: dict[Server, BurdenedBroker], receiver: ReceiverApi | None
+    ) -> None:
+        self._contest = contest
+        self._pace = pace
+        self._connections = pace.connections or contest.connections
+        self._brokers = brokers
+        self._receiver = receiver
+        self._records = {entrant: _Record() for entrant in contest.entrants}
+        self._told: list[Told] = []
+
+    async def compete(self, stages: Sequence[Sequence[Server]]) -> ContestResult:
+        """All rounds of the entrants on the servers of each stage; those of a stage stand beside each other."""
+        for servers in stages:
+            for server in servers:
+                entities = server.entities or self._pace.entities
+                endpoint = self._receiver.endpoint if self._receiver else None
+                await self._brokers[server].bear(server, entities, endpoint)
+            entrants = [entrant for entrant in self._contest.entrants if entrant.server in servers]
+            for entrant in turns(entrants, self._pace.rounds):
+                await self._load(entrant)
+        for entrant in self._contest.entrants:
+            if entrant.server.notified:
+                reached = median(one.requests_per_second for one in self._records[entrant].rounds)
+                await self._load(entrant, reached / 2)
+        first, *others = self._contest.entrants
+        return ContestResult(
+            Comparison(
+                self._contest.name,
+                self._contest.title,
+                self._connections,
+                self._measured(first),
+                tuple(self._measured(one) for one in others),
             ),
+            self._contest.about,
+            self._contest.unit,
+            {one.name: one.size for one in self._contest.entrants if one.size is not None},
+            tuple(self._told),
         )
-        self._next_sequence += len(log.sent)
-        return log
+
+    async def _load(self, entrant: Entrant, rate: float = 0.0) -> None:
+        broker = self._brokers[entrant.server]
+        log = await broker.contestant.run(entrant.operation, self._connections, self._pace.timing, rate=rate)
+        record = self._records[entrant]
+        if not rate:
+            record.rounds.append(measure(log, entrant.operation.entities))
+        await self._hear(entrant, log, rate)
+        record.verdict = (await broker.verify(entrant.operation, log)).plus(record.verdict)
+
+    async def _hear(self, entrant: Entrant, log: Log, rate: float) -> None:
+        if self._receiver is not None and entrant.server.notified:
+            self._told.append(await self._receiver.told(log, rate or None))
+
+    def _measured(self, entrant: Entrant) -> Measured:
+        record = self._records[entrant]
+        return Measured(entrant.name, tuple(record.rounds), record.verdict)
 
 
-Rounds = Mapping[str, Sequence[Figures]]
-"""The figures by contestant, round by round."""
+def run_on_velas(contest: Contest, pace: Pace, mongo_uri: str | None, machine: dict[str, str]) -> ContestResult:
+    """Run a contest between Velas that stand beside each other, over one MongoDB: a private one unless one is given.
+
+    The version of MongoDB is added to the description of the `machine`.
+    Raises BenchmarkError where it cannot go on.
+    """
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vela-benchmarks-")))
+        mongo = stack.enter_context(database(mongo_uri, folder))
+        machine["MongoDB"] = mongo.version
+        targets = {server: stack.enter_context(burdened_vela(mongo, folder, server)) for server in contest.servers}
+        receiver = _receiver(contest, folder, stack)
+
+        async def compete() -> ContestResult:
+            async with _session() as session:
+                brokers = {
+                    server: BurdenedBroker(target, session, server.subscriptions) for server, target in targets.items()
+                }
+                api = ReceiverApi(receiver, session) if receiver else None
+                return await _Ring(contest, pace, brokers, api).compete([contest.servers])
+
+        return uvloop.run(compete())
 
 
-def turns(names: Sequence[str], rounds: int) -> Iterator[str]:
-    """Whose turn it is, all rounds through: in the opposite order every other time."""
-    for number in range(rounds):
-        yield from names if number % 2 == 0 else reversed(names)
+def run_on_target(contest: Contest, pace: Pace, target: Target) -> ContestResult:
+    """Run a contest on one broker that runs already: it bears one burden after the other, and is cleaned at the end.
+
+    Raises BenchmarkError where it cannot go on.
+    """
+    contest = replace(contest, name=f"{contest.name}-{target.name}", title=f"{contest.title}: {target.name}")
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vela-benchmarks-")))
+        receiver = _receiver(contest, folder, stack)
+
+        async def compete() -> ContestResult:
+            async with _session() as session:
+                broker = BurdenedBroker(target, session)
+                api = ReceiverApi(receiver, session) if receiver else None
+                ring = _Ring(contest, pace, dict.fromkeys(contest.servers, broker), api)
+                try:
+                    return await ring.compete([[server] for server in contest.servers])
+                finally:
+                    await broker.clean()
+
+        return uvloop.run(compete())
 
 
-def ratios(rounds: Rounds, name: str, reference: str) -> list[float]:
-    """The rates of a contestant by those of the reference, round by round."""
-    pairs = zip(rounds[name], rounds[reference], strict=True)
-    return [own.requests_per_second / other.requests_per_second for own, other in pairs]
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=_REQUEST_TIMEOUT))
 
 
-def table(rounds: Rounds, reference: str) -> str:
-    """The contestants as a text table: medians over the rounds, and how far their ratios lie apart."""
-    rows = []
-    for name, figures in rounds.items():
-        compared = ratios(rounds, name, reference)
-        latencies = (median(one.latency_p50 for one in figures), median(one.latency_p99 for one in figures))
-        rows.append(
-            [
-                *(name, f"{median(one.requests_per_second for one in figures):,.0f}", f"{median(compared):.2f}"),
-                *(f"{min(compared):.2f}-{max(compared):.2f}", *(f"{1000 * seconds:.1f}" for seconds in latencies)),
-                f"{sum(one.failed for one in figures)}",
-                *(f"{median(one.cpu.get(who, 0.0) for one in figures):.2f}" for who in ("client", "server")),
-            ]
-        )
-    return text_table(COLUMNS, rows)
-
-
-def finish(measure: Callable[[], bool]) -> int:
-    """Run a benchmark that tells whether all went right; the exit code of its process."""
-    try:
-        return 0 if measure() else FAILED
-    except BenchmarkError as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return CANNOT_RUN
-    except KeyboardInterrupt:
-        return INTERRUPTED
+def _receiver(contest: Contest, folder: Path, stack: ExitStack) -> str | None:
+    if not any(server.notified for server in contest.servers):
+        return None
+    port = free_port()
+    stack.enter_context(python_server(["benchmarks.receiver", "--port", str(port)], port, folder / "receiver.log"))
+    return f"http://127.0.0.1:{port}"

@@ -14,6 +14,20 @@ CLIENT_CPU_LIMIT = 0.8
 """Above this share of a core the load generator may be what limits the rate: nothing is concluded."""
 
 
+_STEP = 0.25
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A quarter of a second of a round, from `second` on: the rate of acknowledged requests, and their latencies."""
+
+    second: float
+    requests_per_second: float
+    latency_p50: float
+    latency_p90: float
+    latency_p99: float
+
+
 @dataclass(frozen=True)
 class Figures:
     """One round of one target. Latencies in seconds, CPU in cores by process, memory in bytes by process."""
@@ -28,6 +42,10 @@ class Figures:
     statuses: dict[str, int]
     cpu: dict[str, float]
     memory: dict[str, int]
+    course: tuple[Moment, ...] = ()
+    """How the round went, moment by moment."""
+    seconds: float = 0.0
+    """How long it was measured."""
 
     @property
     def conclusive(self) -> bool:
@@ -46,16 +64,19 @@ def measure(log: Log, entities_per_request: int) -> Figures:
     """The figures of the requests that were answered inside the log's measured window."""
     duration = log.ended - log.started
     latencies: list[float] = []
+    steps: list[list[float]] = [[] for _ in range(max(1, round(duration / _STEP)))]
     statuses: dict[str, int] = {}
     for sent, answered, status in zip(log.sent, log.answered, log.statuses, strict=True):
         if answered and not log.started <= answered < log.ended:
             continue
         if status in ACKNOWLEDGED:
             latencies.append(answered - sent)
+            steps[int((answered - log.started) / duration * len(steps))].append(answered - sent)
         name = str(status) if status else "no answer"
         statuses[name] = statuses.get(name, 0) + 1
     latencies.sort()
     rate = len(latencies) / duration
+    width = duration / len(steps)
     return Figures(
         requests_per_second=rate,
         entities_per_second=rate * entities_per_request,
@@ -67,7 +88,14 @@ def measure(log: Log, entities_per_request: int) -> Figures:
         statuses=dict(sorted(statuses.items())),
         cpu={name: seconds / duration for name, seconds in log.cpu_seconds.items()},
         memory=dict(log.memory),
+        course=tuple(_moment(number * width, width, sorted(step)) for number, step in enumerate(steps)),
+        seconds=duration,
     )
+
+
+def _moment(second: float, width: float, ordered: Sequence[float]) -> Moment:
+    percentiles = (percentile(ordered, share) for share in (0.5, 0.9, 0.99))
+    return Moment(second, len(ordered) / width, *percentiles)
 
 
 def middle(rounds: Sequence[Figures]) -> Figures:

@@ -21,7 +21,7 @@ from typing import Any
 import orjson
 
 from benchmarks.crowd import CROWD_TYPE, store
-from benchmarks.errors import BenchmarkError
+from benchmarks.errors import BenchmarkError, exit_code
 from benchmarks.figures import percentile
 from benchmarks.growth_queries import EXPORT, EXPORT_NAME, GROWTH_QUERIES, INDEXED, GrowthQuery, growth_names
 from benchmarks.growth_results import COLUMNS, Cost, GrowthRun, as_json, as_markdown, rows, verdicts
@@ -30,12 +30,10 @@ from benchmarks.plot import as_svg
 from benchmarks.processes import resident_bytes
 from benchmarks.report import text_table
 from benchmarks.scenarios import ENTITIES
-from benchmarks.targets import Target, database, new_database_name, vela
+from benchmarks.targets import Target, database, vela, vela_database
 
-CANNOT_RUN, INTERRUPTED = 2, 130
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
 
-_CACHE_BYTES = 2 * 1024**3
 _WARM_UP = 20
 _SEED = 4711
 _TIMEOUT = 120.0
@@ -131,8 +129,8 @@ def run(options: argparse.Namespace) -> GrowthRun:
     costs: list[Cost] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="vela-growth-")))
-        mongo = stack.enter_context(database(options.mongo_uri, folder, _CACHE_BYTES))
-        name = new_database_name()
+        mongo = stack.enter_context(database(options.mongo_uri, folder))
+        name = stack.enter_context(vela_database(mongo))
         target = stack.enter_context(vela(mongo, folder, name))
         asker = Asker(target)
         prepare(asker)
@@ -191,22 +189,20 @@ def _sizes(text: str) -> tuple[int, ...]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run it; the exit code of the process."""
     options = parse(arguments)
-    try:
+
+    def measure_all() -> bool:
         result = run(options)
-    except BenchmarkError as error:
-        print(f"benchmarks: {error}", file=sys.stderr)
-        return CANNOT_RUN
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    print("\n" + "\n".join(verdicts(result)))
-    if options.json:
-        options.json.write_bytes(as_json(result))
-    if options.write:
-        plot = options.write.with_suffix(".svg")
-        lines = {name: [(cost.size, cost.median_ms) for cost in result.of(name)] for name in result.names}
-        plot.write_text(as_svg("Cost of a query", "entities", "milliseconds (median)", lines))
-        options.write.write_text(as_markdown(result, plot.name))
-    return 0
+        print("\n" + "\n".join(verdicts(result)))
+        if options.json:
+            options.json.write_bytes(as_json(result))
+        if options.write:
+            plot = options.write.with_suffix(".svg")
+            lines = {name: [(cost.size, cost.median_ms) for cost in result.of(name)] for name in result.names}
+            plot.write_text(as_svg("Cost of a query", "entities", "milliseconds (median)", lines))
+            options.write.write_text(as_markdown(result, plot.name))
+        return True
+
+    return exit_code(measure_all)
 
 
 if __name__ == "__main__":

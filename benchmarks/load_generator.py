@@ -27,7 +27,8 @@ class Load:
     def __init__(self, job: HttpJob) -> None:
         self._job = job
         self.log = Log(first_sequence=job.first_sequence)
-        self._requests = cycle(prepare(job.operation, job.population, f"{job.host}:{job.port}", job.pages))
+        host = f"{job.host}:{job.port}"
+        self._requests = cycle(prepare(job.operation, job.population, host, job.first_sequence, job.pages))
         self._deadline = 0.0
         self._interval = 1.0 / job.rate if job.rate else 0.0
         self._due = 0.0

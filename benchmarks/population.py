@@ -62,9 +62,14 @@ def attributes(index: int, value: int | str) -> dict[str, Any]:
         "room": {"type": "Relationship", "object": _ROOM},
         "location": {
             "type": "GeoProperty",
-            "value": {"type": "Point", "coordinates": [-3.7 + index % 100 / 1000, 40.4 + index // 100 % 100 / 1000]},
+            "value": {"type": "Point", "coordinates": list(position(index))},
         },
     }
+
+
+def position(index: int) -> tuple[float, float]:
+    """The longitude and latitude of an entity: about a hundred metres between neighbours, on a grid of 100 by 100."""
+    return round(-3.7 + index % 100 / 1000, 3), round(40.4 + index // 100 % 100 / 1000, 3)
 
 
 def measurement(names: tuple[str, ...], value: int | str) -> dict[str, Any]:

@@ -9,42 +9,59 @@ from random import Random
 
 import orjson
 
-from benchmarks.population import ENTITY_TYPE, INITIAL_VALUE, Population, attributes, measurement
-from benchmarks.scenarios import Operation
+from benchmarks.population import ENTITY_TYPE, INITIAL_VALUE, Population, attributes, measurement, position
+from benchmarks.scenarios import ENTITIES, Operation
 
 Prepared = tuple[bytes, ...]
 
 _REQUESTS = 20_000
-_FEWEST_REQUESTS = 500
-_SEED = 4711
+_FEWEST_REQUESTS = 100
 _SEQUENCE = "@sequence@"
 _DIGITS = len(str(INITIAL_VALUE))
 _ACCEPT = "Accept: application/json\r\n"
 
 
-def choose_entities(operation: Operation, size: int) -> list[tuple[int, ...]]:
-    """The random entities (indexes below `size`) of each prepared request, the same at every call.
+def choose_entities(operation: Operation, size: int, seed: int) -> list[tuple[int, ...]]:
+    """The random entities (indexes below `size`) of each prepared request, the same for the same seed.
 
-    Requests are sent in this order, over and over: the n-th request of a load is number n modulo their count.
+    Requests are sent in this order, over and over: the n-th request of a load is number n modulo their count. The seed
+    of a load is its first sequence number, so that each load chooses anew.
     Raises ValueError where a batch asks for more entities than there are.
     """
-    random = Random(_SEED)
+    random = Random(seed)
+    size = min(size, operation.among or size)
     if operation.body == "entities":
         count = max(_FEWEST_REQUESTS, _REQUESTS // operation.entities)
         return [tuple(random.sample(range(size), operation.entities)) for _ in range(count)]
     return [(random.randrange(size),) for _ in range(_REQUESTS)]
 
 
-def prepare(operation: Operation, population: Population, host: str, pages: Sequence[str] = ()) -> list[Prepared]:
+def written_entities(operation: Operation, size: int, seed: int) -> list[tuple[int, ...]]:
+    """The entities that each prepared request writes; none of a request that only reads."""
+    chosen = choose_entities(operation, size, seed)
+    return [() if operation.reads(number) else indexes for number, indexes in enumerate(chosen)]
+
+
+def prepare(
+    operation: Operation, population: Population, host: str, seed: int, pages: Sequence[str] = ()
+) -> list[Prepared]:
     """All requests of `operation`; `host` is the value of the Host header, `pages` are those that it is about."""
     if pages:
         return [(f"{operation.method} {page} HTTP/1.1\r\nHost: {host}\r\n{_ACCEPT}\r\n".encode(),) for page in pages]
-    return [tuple(text.encode().split(_SEQUENCE.encode())) for text in _texts(operation, population, host)]
+    return [tuple(text.encode().split(_SEQUENCE.encode())) for text in _texts(operation, population, host, seed)]
 
 
-def _texts(operation: Operation, population: Population, host: str) -> Iterator[str]:
-    for indexes in choose_entities(operation, population.size):
-        path = operation.path.format(id=population.entity_id(indexes[0]), type=ENTITY_TYPE)
+def _texts(operation: Operation, population: Population, host: str, seed: int) -> Iterator[str]:
+    attribute = operation.changes[0] if operation.changes else ""
+    for number, indexes in enumerate(choose_entities(operation, population.size, seed)):
+        entity_id = population.entity_id(indexes[0])
+        if operation.reads(number):
+            yield f"GET {ENTITIES}/{entity_id} HTTP/1.1\r\nHost: {host}\r\n{_ACCEPT}\r\n"
+            continue
+        longitude, latitude = position(indexes[0])
+        path = operation.path.format(
+            id=entity_id, type=ENTITY_TYPE, attribute=attribute, longitude=longitude, latitude=latitude
+        )
         head = f"{operation.method} {path} HTTP/1.1\r\nHost: {host}\r\n{_ACCEPT}"
         if operation.body == "none":
             yield head + "\r\n"
@@ -60,6 +77,8 @@ def _content(operation: Operation, population: Population, indexes: tuple[int, .
     changed = measurement(operation.changes, _SEQUENCE)
     if operation.body == "attributes":
         return changed
+    if operation.body == "attribute":
+        return changed[operation.changes[0]]
     if operation.body == "entities":
         return [{"id": population.entity_id(index), "type": ENTITY_TYPE, **changed} for index in indexes]
     identity = {"id": population.new_entity_id(_SEQUENCE), "type": ENTITY_TYPE}

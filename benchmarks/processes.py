@@ -15,7 +15,7 @@ from benchmarks.errors import BenchmarkError
 PROJECT = Path(__file__).resolve().parent.parent
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
-_START_TIMEOUT = 30.0
+_START_TIMEOUT = 60.0  # with 100,000 subscriptions a Vela needs some 15 s
 _STOP_TIMEOUT = 15.0
 _LISTENING = "0A"
 

@@ -10,10 +10,11 @@ import aiohttp
 
 from benchmarks import raw_updates
 from benchmarks.api import BrokerApi
-from benchmarks.figures import ACKNOWLEDGED, Figures, measure
-from benchmarks.jobs import HttpJob, Log, MongoJob, Timing, run_job
-from benchmarks.population import ENTITY_TYPE, INITIAL_VALUE, Population
-from benchmarks.results import Measured, ScenarioResult
+from benchmarks.contestants import Contestant, HttpContestant, RawContestant, turns
+from benchmarks.figures import ACKNOWLEDGED, measure
+from benchmarks.jobs import Log, Timing
+from benchmarks.population import ENTITY_TYPE, Population
+from benchmarks.results import Comparison, Measured
 from benchmarks.scenarios import ENTITIES, BareHttp, RawUpdates, Scenario
 from benchmarks.targets import Database, Target, bare_aiohttp
 from benchmarks.verification import Verdict, verify
@@ -38,71 +39,6 @@ class Plan:
         return any(isinstance(scenario.ceiling, RawUpdates) for scenario in self.scenarios)
 
 
-class HttpContestant:
-    """A server under load: a target, or the bare server."""
-
-    def __init__(self, target: Target, population: Population) -> None:
-        self.name = target.name
-        self._target = target
-        self._population = population
-        self._next_sequence = INITIAL_VALUE + 1
-
-    async def run(
-        self, scenario: Scenario, connections: int, timing: Timing, pages: tuple[str, ...]
-    ) -> tuple[Log, Figures]:
-        """One round."""
-        log = await run_job(
-            "benchmarks.load_generator",
-            HttpJob(
-                host=self._target.host,
-                port=self._target.port,
-                operation=scenario.operation,
-                population=self._population,
-                connections=connections,
-                timing=timing,
-                first_sequence=self._next_sequence,
-                watched=dict(self._target.watched),
-                pages=pages,
-            ),
-        )
-        self._next_sequence += len(log.sent)
-        return log, measure(log, scenario.operation.entities)
-
-
-class RawContestant:
-    """The database under load from pre-encoded commands."""
-
-    def __init__(self, ceiling: RawUpdates, mongo: Database, database: str, population: Population) -> None:
-        self.name = f"{ceiling.title} ({ceiling.statements} a command)"
-        self._ceiling = ceiling
-        self._mongo = mongo
-        self._database = database
-        self._population = population
-
-    async def run(
-        self, scenario: Scenario, _connections: int, timing: Timing, _pages: tuple[str, ...]
-    ) -> tuple[Log, Figures]:
-        """One round. It has no connections of clients: how many the brokers have does not concern it."""
-        statements = min(self._ceiling.statements, self._population.size)
-        log = await run_job(
-            "benchmarks.raw_updates",
-            MongoJob(
-                mongo_uri=self._mongo.uri,
-                database=self._database,
-                population=self._population,
-                changes=scenario.operation.changes,
-                statements=statements,
-                in_flight=self._ceiling.in_flight,
-                timing=timing,
-                watched=self._mongo.watched,
-            ),
-        )
-        return log, measure(log, statements)
-
-
-Contestant = HttpContestant | RawContestant
-
-
 @dataclass
 class Run:
     """One run over some targets, whose entities exist already (see `open_run`)."""
@@ -117,39 +53,40 @@ class Run:
     created: dict[str, list[str]] = field(default_factory=dict)
     """By target: the ids of the entities that create requests created."""
 
-    async def scenarios(self) -> AsyncIterator[ScenarioResult]:
+    async def scenarios(self) -> AsyncIterator[Comparison]:
         """Run the plan, scenario by scenario."""
         for scenario in self.plan.scenarios:
             for connections in self.plan.connections or scenario.connections:
                 yield await self.scenario(scenario, connections)
 
-    async def scenario(self, scenario: Scenario, connections: int) -> ScenarioResult:
+    async def scenario(self, scenario: Scenario, connections: int) -> Comparison:
         """Run one scenario over one number of connections.
 
         Ceiling and targets take turns, in the opposite order every other round, because the machine's speed drifts.
         """
         ceiling = self._ceiling(scenario)
         contestants: list[Contestant] = [ceiling, *(contestant for contestant, _ in self.targets)]
-        figures: dict[Contestant, list[Figures]] = {contestant: [] for contestant in contestants}
         logs: dict[Contestant, list[Log]] = {contestant: [] for contestant in contestants}
         pages = [await self._pages(scenario, api) for _, api in self.targets]
         pages.insert(0, pages[0])  # the ceiling is asked for those of the first target
-        turns = list(zip(contestants, pages, strict=True))
-        for number in range(self.plan.rounds):
-            for contestant, asked in turns if number % 2 == 0 else reversed(turns):
-                log, measured = await contestant.run(scenario, connections, self.plan.timing, asked)
-                figures[contestant].append(measured)
-                logs[contestant].append(log)
-        targets = []
-        for contestant, api in self.targets:
-            verdict = await self._verify(scenario, contestant.name, api, logs[contestant])
-            targets.append(Measured(contestant.name, tuple(figures[contestant]), verdict))
-        return ScenarioResult(
+        for contestant, asked in turns(list(zip(contestants, pages, strict=True)), self.plan.rounds):
+            logs[contestant].append(await contestant.run(scenario.operation, connections, self.plan.timing, asked))
+
+        def measured(contestant: Contestant, verdict: Verdict | None) -> Measured:
+            entities = contestant.entities(scenario.operation)
+            return Measured(contestant.name, tuple(measure(log, entities) for log in logs[contestant]), verdict)
+
+        return Comparison(
             scenario.name,
             scenario.title,
             connections,
-            Measured(ceiling.name, tuple(figures[ceiling])),
-            tuple(targets),
+            measured(ceiling, None),
+            tuple(
+                [
+                    measured(contestant, await self._verify(scenario, contestant.name, api, logs[contestant]))
+                    for contestant, api in self.targets
+                ]
+            ),
         )
 
     async def _pages(self, scenario: Scenario, api: BrokerApi) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Body = Literal["none", "attributes", "entities", "new entity"]
+Body = Literal["none", "attributes", "attribute", "entities", "new entity"]
 
 ENTITIES = "/ngsi-ld/v1/entities"
 BATCH = "/ngsi-ld/v1/entityOperations"
@@ -11,12 +11,15 @@ BATCH = "/ngsi-ld/v1/entityOperations"
 
 @dataclass(frozen=True)
 class Operation:
-    """One kind of request. In `path`, `{id}` stands for a random entity's id and `{type}` for the entity type.
+    """One kind of request. In `path`, `{id}`, `{longitude}` and `{latitude}` stand for those of a random entity,
+    `{type}` for the entity type, `{attribute}` for the first of the `changes`.
 
-    `body`: "attributes" an attributes fragment with the `changes`, "entities" an array of `entities` entities with the
-    `changes`, "new entity" an entity that does not exist yet. `changes` are the attributes that are written: their
-    value is the request's sequence number. `pages`, if there are any: instead of `path` itself ask for that many pages
-    in turn, those that the links to the next page lead to from there.
+    `body`: "attributes" an attributes fragment with the `changes`, "attribute" a fragment of the first of them,
+    "entities" an array of `entities` entities with the `changes`, "new entity" an entity that does not exist yet.
+    `changes` are the attributes that are written: their value is the request's sequence number. `among`: choose among
+    so many entities instead of all. `read_every`: each so-manieth request reads an entity by id instead. `pages`, if
+    there are any: instead of `path` itself ask for that many pages in turn, those that the links to the next page lead
+    to from there.
     """
 
     method: str
@@ -24,7 +27,13 @@ class Operation:
     body: Body = "none"
     entities: int = 1
     changes: tuple[str, ...] = ()
+    among: int = 0
+    read_every: int = 0
     pages: int = 0
+
+    def reads(self, number: int) -> bool:
+        """Whether the request with this number only reads one entity by id, beside those that do something else."""
+        return self.read_every > 0 and number % self.read_every == 0
 
 
 @dataclass(frozen=True)
@@ -50,59 +59,71 @@ class Scenario:
     name: str
     title: str
     operation: Operation
-    connections: tuple[int, ...]
-    ceiling: BareHttp | RawUpdates
+    connections: tuple[int, ...] = (64,)
+    ceiling: BareHttp | RawUpdates = BareHttp()
+
+
+_TWO = ("temperature", "humidity")
+_LIST = ENTITIES + "?type={type}&limit=20"
+_NEAR = "&georel=near;maxDistance==300&geometry=Point&coordinates=%5B{longitude},{latitude}%5D"
+
+PATCH1 = Operation("PATCH", ENTITIES + "/{id}/attrs", "attributes", changes=_TWO[:1])
+PATCH2 = Operation("PATCH", ENTITIES + "/{id}/attrs", "attributes", changes=_TWO)
+HOT = Operation("PATCH", ENTITIES + "/{id}/attrs", "attributes", changes=_TWO, among=1)
+
+
+def _batch(name: str, kind: str, size: int, connections: int) -> Scenario:
+    return Scenario(
+        name=name,
+        title=f"Batch {kind.partition('?')[0]} of {size:,} entities, two attributes each",
+        operation=Operation("POST", f"{BATCH}/{kind}", "entities", size, changes=_TWO),
+        connections=(connections,),
+        ceiling=RawUpdates(),
+    )
 
 
 SCENARIOS = (
+    Scenario("patch2", "Update two attributes of one entity", PATCH2, connections=(256, 64)),
+    _batch("batch100", "update", 100, 8),
+    Scenario("patch1", "Update one attribute of one entity", PATCH1),
+    Scenario("hot", "Update two attributes, all clients of the same entity", HOT),
     Scenario(
-        name="patch2",
-        title="Update two attributes of one entity",
-        operation=Operation("PATCH", ENTITIES + "/{id}/attrs", "attributes", changes=("temperature", "humidity")),
-        connections=(256, 64),
-        ceiling=BareHttp(),
+        name="partial",
+        title="Update a part of one attribute of one entity",
+        operation=Operation("PATCH", ENTITIES + "/{id}/attrs/{attribute}", "attribute", changes=_TWO[:1]),
     ),
     Scenario(
-        name="batch100",
-        title="Batch update of 100 entities, two attributes each",
-        operation=Operation("POST", BATCH + "/update", "entities", 100, changes=("temperature", "humidity")),
-        connections=(8,),
-        ceiling=RawUpdates(statements=200, in_flight=2),
+        name="mixed",
+        title="Nine updates of two attributes to one read by id",
+        operation=Operation("PATCH", ENTITIES + "/{id}/attrs", "attributes", changes=_TWO, read_every=10),
     ),
-    Scenario(
-        name="patch1",
-        title="Update one attribute of one entity",
-        operation=Operation("PATCH", ENTITIES + "/{id}/attrs", "attributes", changes=("temperature",)),
-        connections=(64,),
-        ceiling=BareHttp(),
-    ),
+    _batch("batch10", "update", 10, 64),
+    _batch("batch1000", "update", 1000, 4),
+    _batch("upsert10", "upsert?options=update", 10, 64),
+    _batch("upsert100", "upsert?options=update", 100, 8),
+    _batch("upsert1000", "upsert?options=update", 1000, 4),
     Scenario(
         name="create",
         title="Create an entity of six attributes",
-        operation=Operation("POST", ENTITIES, "new entity", changes=("temperature", "humidity")),
-        connections=(64,),
-        ceiling=BareHttp(),
+        operation=Operation("POST", ENTITIES, "new entity", changes=_TWO),
     ),
-    Scenario(
-        name="get",
-        title="Read one entity by id",
-        operation=Operation("GET", ENTITIES + "/{id}"),
-        connections=(64,),
-        ceiling=BareHttp(),
-    ),
-    Scenario(
-        name="list20",
-        title="List 20 entities of a type",
-        operation=Operation("GET", ENTITIES + "?type={type}&limit=20", entities=20),
-        connections=(64,),
-        ceiling=BareHttp(),
-    ),
+    Scenario("get", "Read one entity by id", Operation("GET", ENTITIES + "/{id}")),
+    Scenario("list20", "List 20 entities of a type", Operation("GET", _LIST, entities=20)),
     Scenario(
         name="list20pages",
         title="List 20 entities of a type, each time another page",
-        operation=Operation("GET", ENTITIES + "?type={type}&limit=20", entities=20, pages=500),
-        connections=(64,),
-        ceiling=BareHttp(),
+        operation=Operation("GET", _LIST, entities=20, pages=500),
+    ),
+    Scenario(
+        name="query",
+        title="Query 20 entities by type, place and the value of an attribute",
+        operation=Operation("GET", _LIST + "&q=batteryLevel%3E0.5" + _NEAR, entities=20),
+    ),
+    # The last one: it adds attributes to the entities.
+    Scenario(
+        name="append",
+        title="Append four attributes to one entity, or replace them",
+        operation=Operation("POST", ENTITIES + "/{id}/attrs", "attributes", changes=(*_TWO, "pressure", "noise")),
     ),
 )
 

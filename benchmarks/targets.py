@@ -16,8 +16,8 @@ from benchmarks.processes import free_port, listener, python_server
 from broker.storage.embedded import EmbeddedMongo
 from broker.storage.mongod import EmbeddedMongoError
 
-CACHE_BYTES = 512 * 1024**2
-"""Memory that a private MongoDB may use as its cache, unless more is asked for."""
+_CACHE_BYTES = 2 * 1024**3
+"""Memory that a private MongoDB may use as its cache: a million entities need about a gigabyte."""
 
 
 @dataclass(frozen=True)
@@ -54,16 +54,15 @@ class Database:
 
 
 @contextmanager
-def database(mongo_uri: str | None, folder: Path, cache_bytes: int = CACHE_BYTES) -> Iterator[Database]:
+def database(mongo_uri: str | None, folder: Path) -> Iterator[Database]:
     """The MongoDB at `mongo_uri`, or without one a private replica set that lives in `folder` until the block ends.
 
-    `cache_bytes` is the memory that the private one may use as its cache.
     Raises BenchmarkError where there is none to be had.
     """
     if mongo_uri is not None:
         yield _described(mongo_uri)
         return
-    mongo = EmbeddedMongo(folder / "mongodb", cache_bytes=cache_bytes)
+    mongo = EmbeddedMongo(folder / "mongodb", cache_bytes=_CACHE_BYTES)
     try:
         uri = mongo.start()
     except EmbeddedMongoError as error:
@@ -74,9 +73,14 @@ def database(mongo_uri: str | None, folder: Path, cache_bytes: int = CACHE_BYTES
         mongo.stop()
 
 
-def new_database_name() -> str:
-    """A name that no other run uses."""
-    return f"benchmark_vela_{secrets.token_hex(3)}"
+@contextmanager
+def vela_database(mongo: Database) -> Iterator[str]:
+    """A name for a database of a Vela that no other run uses. When the block ends, what has that name is dropped."""
+    name = f"benchmark_vela_{secrets.token_hex(3)}"
+    try:
+        yield name
+    finally:
+        _drop(mongo.uri, name)
 
 
 def _described(mongo_uri: str) -> Database:
@@ -98,21 +102,16 @@ def _is_mongod(pid: int) -> bool:
 
 
 @contextmanager
-def vela(mongo: Database, folder: Path, name: str | None = None, options: Sequence[str] = ()) -> Iterator[Target]:
-    """One Vela worker over `mongo`, until the block ends. VELA_* variables of the environment apply, then `options`.
+def vela(mongo: Database, folder: Path, name: str, options: Sequence[str] = ()) -> Iterator[Target]:
+    """One Vela worker that keeps its entities in the database `name` of `mongo`, until the block ends.
 
-    What it stores lies in databases of its own, which are dropped: the one called `name`, and those of its tenants.
+    VELA_* variables of the environment apply, then `options`. It logs into `folder`.
     """
     port = free_port()
-    name = name or new_database_name()
-    arguments = ["broker", "serve", "--workers", "1", "--host", "127.0.0.1", "--port", str(port), *options]
-    try:
-        with python_server(
-            [*arguments, "--mongo-uri", mongo.uri, "--database", name], port, folder / "vela.log"
-        ) as pid:
-            yield Target("vela", f"http://127.0.0.1:{port}", {"server": pid, **mongo.watched})
-    finally:
-        _drop(mongo.uri, name)
+    arguments = ["broker", "serve", "--host", "127.0.0.1", "--port", str(port), "--mongo-uri", mongo.uri]
+    arguments += ["--database", name, "--workers", "1", *options]
+    with python_server(arguments, port, folder / f"{name}.log") as pid:
+        yield Target("vela", f"http://127.0.0.1:{port}", {"server": pid, **mongo.watched})
 
 
 def _drop(mongo_uri: str, prefix: str) -> None:

@@ -15,7 +15,7 @@ from benchmarks.api import BrokerApi
 from benchmarks.figures import ACKNOWLEDGED
 from benchmarks.jobs import Log
 from benchmarks.population import Population
-from benchmarks.prepared import choose_entities
+from benchmarks.prepared import written_entities
 from benchmarks.scenarios import Operation
 
 _MOST_CREATED = 20_000
@@ -31,6 +31,17 @@ class Verdict:
     checked: int
     lost: int
     findings: tuple[str, ...]
+
+    def plus(self, other: "Verdict | None") -> "Verdict":
+        """Both together."""
+        if other is None:
+            return self
+        return Verdict(
+            self.acknowledged + other.acknowledged,
+            self.checked + other.checked,
+            self.lost + other.lost,
+            (self.findings + other.findings)[:_MOST_FINDINGS],
+        )
 
 
 @dataclass(frozen=True)
@@ -55,18 +66,17 @@ class Write:
 
 
 class History:
-    """All writes of one target during one scenario."""
+    """All writes of one target during one scenario. Beside each log stand the entities that its requests write."""
 
-    def __init__(self, logs: Sequence[Log], entities: Sequence[tuple[int, ...]]) -> None:
+    def __init__(self, logs: Sequence[tuple[Log, Sequence[tuple[int, ...]]]]) -> None:
         self._logs = logs
-        self._entities = entities
         self.acknowledged = 0
         self.last: dict[int, Write] = {}
         """By entity index: of its acknowledged writes, the one that was sent last."""
-        for log in logs:
+        for log, entities in logs:
             for number in range(len(log.sent)):
-                write = self._write(log, number)
-                if write.acknowledged:
+                write = _write(log, entities, number)
+                if write.acknowledged and write.entities:
                     self.acknowledged += 1
                     for index in write.entities:
                         if index not in self.last or self.last[index].sent < write.sent:
@@ -74,16 +84,16 @@ class History:
 
     def write(self, sequence: object) -> Write | None:
         """The write with this sequence number; None where this scenario sent none such."""
-        for log in self._logs:
+        for log, entities in self._logs:
             if isinstance(sequence, int | float) and 0 <= (number := sequence - log.first_sequence) < len(log.sent):
-                return self._write(log, int(number))
+                return _write(log, entities, int(number))
         return None
 
     def created(self) -> list[int]:
         """The sequence numbers of all acknowledged writes."""
         return [
             log.first_sequence + number
-            for log in self._logs
+            for log, _ in self._logs
             for number, status in enumerate(log.statuses)
             if status in ACKNOWLEDGED
         ]
@@ -100,19 +110,20 @@ class History:
             return f"holds {value!r}, acknowledged before {last.sequence} was sent, which was acknowledged too"
         return None
 
-    def _write(self, log: Log, number: int) -> Write:
-        return Write(
-            log.first_sequence + number,
-            log.sent[number],
-            log.answered[number],
-            log.statuses[number],
-            self._entities[number % len(self._entities)],
-        )
+
+def _write(log: Log, entities: Sequence[tuple[int, ...]], number: int) -> Write:
+    return Write(
+        log.first_sequence + number,
+        log.sent[number],
+        log.answered[number],
+        log.statuses[number],
+        entities[number % len(entities)],
+    )
 
 
 async def verify(api: BrokerApi, operation: Operation, population: Population, logs: Sequence[Log]) -> Verdict:
     """Read back what the operation wrote: all entities of updates, up to 20,000 of those created."""
-    history = History(logs, choose_entities(operation, population.size))
+    history = History([(log, written_entities(operation, population.size, log.first_sequence)) for log in logs])
     if operation.body == "new entity":
         created = history.created()
         sample = Random(_SEED).sample(created, min(len(created), _MOST_CREATED))

@@ -116,6 +116,44 @@ async def test_a_target_that_is_no_broker_ends_with_a_message(unused_tcp_port: i
     assert "does not answer (ClientConnectorError" in output
 
 
-async def test_every_scenario_runs_against_a_running_vela(broker: RunningBroker, mongo_uri: str) -> None:
-    status, output = await run_suite("--target", f"vela={broker.url}", "--mongo-uri", mongo_uri)
+async def test_every_kind_of_scenario_runs_against_a_running_vela(broker: RunningBroker, mongo_uri: str) -> None:
+    kinds = ("upsert10", "partial", "mixed", "create", "list20pages", "query")
+    scenarios = [part for kind in kinds for part in ("--scenario", kind)]
+    status, output = await run_suite("--target", f"vela={broker.url}", "--mongo-uri", mongo_uri, *scenarios)
     assert status == 0, output
+    assert "answered" not in output
+
+
+async def test_velas_that_bear_different_burdens_take_turns(mongo_uri: str, tmp_path: Path) -> None:
+    figures, page = tmp_path / "run.json", tmp_path / "page.md"
+    status, output = await run_suite(
+        *("--contest", "subscriptions", "--most", "100", "--mongo-uri", mongo_uri),
+        *("--json", str(figures), "--write", str(page)),
+    )
+    assert status == 0, output
+    (crowds,) = orjson.loads(figures.read_bytes())["contests"]
+    measured = [crowds["reference"], *crowds["targets"]]
+    assert [one["name"] for one in measured] == ["0 subscriptions", "100 subscriptions"]
+    assert all(one["verification"]["checked"] > 0 for one in measured)
+    assert "page/subscriptions-cost.svg" in page.read_text()
+    assert (tmp_path / "page" / "subscriptions-cost.svg").is_file()
+
+
+async def test_one_broker_bears_one_burden_after_the_other_and_is_left_as_it_was(
+    broker: RunningBroker, tmp_path: Path
+) -> None:
+    figures = tmp_path / "run.json"
+    status, output = await run_suite(
+        *("--contest", "hot", "--contest", "notifying", "--target", f"vela={broker.url}", "--json", str(figures)),
+    )
+    assert status == 0, output
+    hot, notifying = orjson.loads(figures.read_bytes())["contests"]
+    assert hot["targets"][0]["verification"]["checked"] == 1
+    (round_,), paced = notifying["told"][:1], notifying["told"][1]
+    for told in (round_, paced):
+        assert told["owed"] > 0
+        assert told["missing"] == 0
+    assert paced["owed"] < round_["owed"]
+    for left in ("subscriptions", "entities?type=BenchmarkSensor"):
+        async with broker.client.get(f"/ngsi-ld/v1/{left}") as answer:
+            assert await answer.json() == []

@@ -48,6 +48,13 @@ def test_only_requests_answered_inside_the_window_count() -> None:
     assert isclose(figures.latency_max, 0.4)
 
 
+def test_the_course_of_a_round_is_told_in_quarters_of_a_second() -> None:
+    course = measure(log_of((9.9, 10.1, 204), (10.0, 10.2, 204), (11.0, 11.9, 204), (11.0, 11.9, 503)), 1).course
+    rates = {one.second: one.requests_per_second for one in course if one.requests_per_second}
+    assert rates == {0.0: 8.0, 1.75: 4.0}
+    assert isclose(course[-1].latency_p99, 0.9)
+
+
 def test_a_batch_counts_as_many_entities() -> None:
     assert measure(log_of((10.0, 10.1, 204)), 100).entities_per_second == 50.0
 

@@ -3,7 +3,7 @@ from array import array
 import pytest
 
 from benchmarks.jobs import Log
-from benchmarks.verification import History
+from benchmarks.verification import History, Verdict
 
 FIRST = 1001
 
@@ -11,7 +11,7 @@ FIRST = 1001
 def history(*requests: tuple[float, float, int], entities: list[tuple[int, ...]] | None = None) -> History:
     sent, answered, statuses = zip(*requests, strict=True)
     log = Log(FIRST, array("d", sent), array("d", answered), array("H", statuses))
-    return History([log], entities or [(0,)])
+    return History([(log, entities or [(0,)])])
 
 
 def test_the_last_acknowledged_write_may_be_stored() -> None:
@@ -64,9 +64,22 @@ def test_created_entities_are_those_of_acknowledged_requests() -> None:
     assert history((1.0, 2.0, 201), (2.0, 3.0, 409), (3.0, 4.0, 201)).created() == [FIRST, FIRST + 2]
 
 
+def test_a_request_that_only_reads_writes_nothing() -> None:
+    mixed = history((1.0, 2.0, 200), (2.0, 3.0, 204), entities=[(), (0,)])
+    assert mixed.acknowledged == 1
+    assert mixed.last[0].sequence == FIRST + 1
+    assert mixed.finding(0, FIRST) is not None
+
+
+def test_verdicts_add_up() -> None:
+    both = Verdict(5, 3, 1, ("urn:a: gone",)).plus(Verdict(1, 1, 0, ()))
+    assert both == Verdict(6, 4, 1, ("urn:a: gone",))
+    assert both.plus(None) == both
+
+
 def test_the_rounds_of_a_scenario_are_one_history() -> None:
     first = Log(FIRST, array("d", [1.0]), array("d", [2.0]), array("H", [204]))
     second = Log(FIRST + 1, array("d", [5.0]), array("d", [6.0]), array("H", [204]))
-    rounds = History([first, second], [(0,)])
+    rounds = History([(first, [(0,)]), (second, [(0,)])])
     assert rounds.finding(0, FIRST) is not None
     assert rounds.finding(0, FIRST + 1) is None

@@ -1,9 +1,9 @@
 from array import array
 
 from benchmarks.jobs import Log
-from benchmarks.notifying import told, unmatched
 from benchmarks.population import ENTITY_TYPE, MEASURED
 from benchmarks.receiver import Received, Receiver
+from benchmarks.subscriptions import told, unmatched
 
 
 def log_of(*statuses: int) -> Log:
