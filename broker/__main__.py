@@ -1,6 +1,7 @@
 """The `vela` command."""
 
 import asyncio
+import importlib
 import os
 import platform
 import sys
@@ -9,20 +10,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from broker import __version__
 from broker.bundled import bundled
-from broker.commands.contexts import contexts_group
-from broker.commands.datamodels import datamodels_group
-from broker.commands.indexes import explain_command, index_group
-from broker.commands.subscriptions import subscriptions_command
+from broker.channel import Wiring, WorkerError
+from broker.configuration import Configuration
+from broker.crew import CANNOT_START
+from broker.listening import ListenError
 from broker.local import LocalBroker, LocalBrokerError, is_ready
 from broker.setting import SettingsError
-from broker.settings import SETTINGS, Settings, unknown_variables
+from broker.settings import SETTINGS, Settings, unknown_variables, variables
 from broker.storage.mongod import EmbeddedMongoError
-from broker.supervisor import CANNOT_START, ServeError, end_with, serve, serve_here
+from broker.supervisor import serve
 from broker.telemetry import configure_logging, redact
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -40,6 +39,32 @@ METAVARS = {
     "hosts": "HOSTS",
     "text": "TEXT",
 }
+
+
+ELSEWHERE = {
+    "contexts": "broker.commands.contexts:contexts_group",
+    "datamodels": "broker.commands.datamodels:datamodels_group",
+    "explain": "broker.commands.indexes:explain_command",
+    "index": "broker.commands.indexes:index_group",
+    "subscriptions": "broker.commands.subscriptions:subscriptions_command",
+}
+"""Commands in modules of their own."""
+
+
+class LazyGroup(click.Group):
+    """A group that loads the commands of `ELSEWHERE` when they are asked for: a supervisor has no use for them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The names of all commands."""
+        return sorted([*super().list_commands(ctx), *ELSEWHERE])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of this name."""
+        if cmd_name not in ELSEWHERE:
+            return super().get_command(ctx, cmd_name)
+        module, _, name = ELSEWHERE[cmd_name].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), name)
+        return command
 
 
 class SettingsCommand(click.Command):
@@ -90,7 +115,11 @@ Each setting is a flag of `vela serve` and an environment variable: --mongo-uri 
 """The help of the command itself; the backspace tells click to keep the lines that follow."""
 
 
-@click.group(help=OVERVIEW, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120})
+@click.group(
+    cls=LazyGroup,
+    help=OVERVIEW,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 120},
+)
 @click.version_option(__version__, prog_name="vela")
 def vela() -> None:
     """Everything the `vela` command can do."""
@@ -101,23 +130,27 @@ def vela() -> None:
 def serve_command(**flags: str | None) -> None:
     """Serve until Ctrl-C or SIGTERM.
 
+    SIGHUP replaces one worker after the other, with new code and settings, without losing a request.
+
     Answers on http://HOST:PORT/ngsi-ld/v1/, with /health/live, /health/ready and /metrics beside it. Every flag has an
     environment variable, VELA_ and its name in capitals; a flag beats the environment.
     """
     settings = Settings.load(flags=flags)
     configure_logging(settings.log_level, settings.log_format)
-    _warn_of_unknown(os.environ)
-    sys.exit(serve(settings))
+    _warn_of_unknown(variables(flags=flags))
+    sys.exit(serve(Configuration(flags)))
 
 
-@vela.command("worker", hidden=True)
-@click.argument("parent", type=int)
-def worker_command(parent: int) -> None:
-    """Serve as one of several workers of the broker process PARENT, with the settings of the environment."""
-    settings = Settings.load()
+@vela.command("worker", cls=SettingsCommand, hidden=True)
+@click.argument("wiring")
+@settings_flags
+def worker_command(wiring: str, **flags: str | None) -> None:
+    """Serve as a worker of the supervisor that made WIRING."""
+    from broker.worker import run_worker  # only the processes that serve load the whole broker
+
+    settings = Settings.load(flags=flags)
     configure_logging(settings.log_level, settings.log_format)
-    end_with(parent)
-    serve_here(settings)
+    run_worker(settings, Wiring.parse(wiring))
 
 
 @vela.command("demo")
@@ -197,24 +230,22 @@ def _hold(local: LocalBroker) -> None:
 @vela.command("settings")
 def settings_command() -> None:
     """Show every setting and its value here."""
+    from rich.console import Console
+    from rich.table import Table
+
     settings = Settings.load()
     table = Table(box=None, header_style="bold", pad_edge=False)
     for column in ("Variable", "Value", "From", "Help"):
         table.add_column(column, overflow="fold", no_wrap=column == "Variable")
+    found = variables()
     for setting in SETTINGS:
-        given = bool(os.environ.get(setting.variable, "").strip())
+        text = found.get(setting.variable, "")
+        source = "environment" if text == os.environ.get(setting.variable) else "file"
         value = redact(setting.shown(getattr(settings, setting.name)))
-        table.add_row(setting.variable, value, "environment" if given else "default", setting.help)
+        table.add_row(setting.variable, value, source if text.strip() else "default", setting.help)
     Console(highlight=False, width=None if sys.stdout.isatty() else PIPED_WIDTH).print(table)
-    for sentence in unknown_variables():
+    for sentence in unknown_variables(found):
         click.echo(sentence, err=True)
-
-
-vela.add_command(contexts_group)
-vela.add_command(datamodels_group)
-vela.add_command(subscriptions_command)
-vela.add_command(index_group)
-vela.add_command(explain_command)
 
 
 @vela.command("version")
@@ -234,7 +265,7 @@ def main() -> None:
     """Run the `vela` command; what it cannot do is said in one line on standard error."""
     try:
         vela(prog_name="vela")
-    except (SettingsError, EmbeddedMongoError, ServeError, LocalBrokerError) as error:
+    except (SettingsError, EmbeddedMongoError, ListenError, WorkerError, LocalBrokerError) as error:
         click.echo(f"vela: {redact(str(error))}", err=True)
         sys.exit(CANNOT_START)
 

@@ -1,15 +1,9 @@
-"""The composition root: the only module that knows all the others. One worker process from its start to its end."""
+"""The composition root: the only module that knows all the others. What one worker process is made of."""
 
 import asyncio
 import contextlib
-import gc
 import secrets
-import signal
-from collections.abc import AsyncIterator
-
-import structlog
-import uvloop
-from aiohttp import web
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from broker import __version__
 from broker.bundled import bundled
@@ -71,54 +65,20 @@ from broker.storage.subscriptions import SubscriptionStore
 from broker.storage.tenants import Tenants
 from broker.telemetry import CommitMetrics, Metrics
 from broker.web.rendered import RenderedEntities
-from broker.web.routes import make_dispatcher
-from broker.web.server import Server
 from broker.web.services import Services
 from broker.web.snapshot_queries import compile_snapshot_query
 
-log = structlog.get_logger("vela")
-
-_GC_THRESHOLD = 50_000
-"""New containers before the garbage collector looks at them: requests make thousands that die without its help."""
-
-
-def run_worker(settings: Settings) -> None:
-    """Serve until SIGTERM or SIGINT.
-
-    Raises NgsiLdError (Unavailable) when the database does not answer, UnusableStorage when it cannot serve Vela,
-    SettingsError for a setting that only now turns out to be wrong, OSError when the port cannot be had.
-    """
-    uvloop.run(_serve(settings))
-
-
-async def _serve(settings: Settings) -> None:
-    gc.set_threshold(_GC_THRESHOLD, 20, 50)  # before the subscriptions are loaded: there may be very many
-    stopping = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
-    async with open_services(settings) as services:
-        server = Server(make_dispatcher(services), max_body_bytes=settings.max_body_bytes)
-        runner = web.ServerRunner(server, handle_signals=False, shutdown_timeout=settings.drain_timeout)
-        await runner.setup()
-        try:
-            site = web.TCPSite(runner, settings.host, settings.port, reuse_port=settings.workers > 1 or None)
-            await site.start()
-            gc.collect()
-            gc.freeze()
-            log.info("ready", host=settings.host, port=settings.port)
-            await stopping.wait()
-            log.info("draining")
-        finally:
-            await runner.cleanup()
-    log.info("stopped")
-
 
 @contextlib.asynccontextmanager
-async def open_services(settings: Settings) -> AsyncIterator[Services]:
-    """Connect, load, start; at the end drain, stop and close, in the reverse order."""
+async def open_services(
+    settings: Settings, metrics: Metrics, exposition: Callable[[], Awaitable[bytes]]
+) -> AsyncIterator[Services]:
+    """Connect, load, start; at the end drain, stop and close, in the reverse order.
+
+    Raises NgsiLdError (Unavailable) when the database does not answer, UnusableStorage when it cannot serve Vela,
+    SettingsError for a setting that only now turns out to be wrong.
+    """
     assert settings.mongo_uri is not None
-    metrics = Metrics()
     process = secrets.token_hex(4)
     async with contextlib.AsyncExitStack() as stack:
         outbound, poster = await stack.enter_async_context(open_http(settings))
@@ -126,9 +86,10 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
         stack.push_async_callback(mongo.close)
 
         tenants = Tenants(mongo)
-        edits = Edits(mongo.control)
+        processes = Processes(mongo)
+        edits = Edits(mongo.control, processes.alive)
         contexts_kept, subscriptions_kept = ContextStore(mongo.control, edits), SubscriptionStore(mongo, edits)
-        outbox, processes, periods = Outbox(mongo), Processes(mongo), Periods(mongo)
+        outbox, periods = Outbox(mongo), Periods(mongo)
         snapshots_kept, notices = SnapshotStore(mongo), SnapshotNotices(mongo)
         await asyncio.gather(
             tenants.open(),
@@ -203,6 +164,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             ),
         )
         metrics.commit_queue.set_function(lambda: committer.queued)
+        metrics.worker.queued = lambda: committer.queued
         metrics.notification_backlog.set_function(lambda: notifier.backlog)
         metrics.endpoints.waiting = notifier.waiting
         stack.push_async_callback(committer.drain, settings.drain_timeout)
@@ -268,6 +230,7 @@ async def open_services(settings: Settings) -> AsyncIterator[Services]:
             data_models=data_models.operations,
             mongo=mongo,
             metrics=metrics,
+            exposition=exposition,
             entity_maps=EntityMaps(
                 EntityMapStore(tenants),
                 querying,

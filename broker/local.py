@@ -2,6 +2,7 @@
 
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -62,13 +63,14 @@ class LocalBroker:
         try:
             return self.process.wait(STOP_SECONDS)
         except subprocess.TimeoutExpired:
-            self.process.kill()
+            self.kill()
             return self.process.wait()
 
     def kill(self) -> None:
-        """End the broker as `kill -9` does."""
+        """End the broker as `kill -9` does, with its workers."""
         if self.process is not None:
-            self.process.kill()
+            if self.process.poll() is None:
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
 
 

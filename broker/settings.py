@@ -13,6 +13,7 @@ from dataclasses import MISSING, Field, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from broker.env_file import read_env_file
 from broker.setting import KIB, MIB, PREFIX, Setting, SettingsError
 
 RESERVED_PREFIXES = ("VELA_TEST_", "VELA_FAULT_", "VELA_SERVICE_", "VELA_PORT_")
@@ -45,8 +46,12 @@ class Settings:
         "Address to listen on.")
     port: int = _setting(1026, "integer", "Server",
         "TCP port to listen on. 0 takes any free port.", lowest=0, highest=65535)
-    workers: int = _setting(1, "integer", "Server",
-        "Broker processes that share the port. One serves in the process itself.", lowest=1, highest=256)
+    workers: int | None = _setting(None, "integer", "Server",
+        "Worker processes that share the port. Empty: one for each core that the broker may use, but no more than one "
+        "for each 512MiB of memory.", lowest=1, highest=256)
+    env_file: Path | None = _setting(None, "path", "Server",
+        "File of VELA_… variables, one NAME=value a line, that take the place of those of the environment. It is read "
+        "again when SIGHUP asks for a rolling restart.")
     max_body_bytes: int = _setting(16 * MIB, "bytes", "Server",
         "Largest request body; a larger one is answered 413.", lowest=KIB)
     max_batch: int = _setting(10_000, "integer", "Server",
@@ -202,8 +207,10 @@ class Settings:
     ) -> "Settings":
         """The settings that `environment` and `flags` (setting name → text, None where not given) ask for.
 
-        An empty environment variable counts as not given. Raises SettingsError.
+        An empty environment variable counts as not given; the variables of the file that env_file names go before
+        those of `environment`. Raises SettingsError.
         """
+        environment = variables(environment, flags)
         values: dict[str, Any] = {}
         for setting in SETTINGS:
             flag = (flags or {}).get(setting.name)
@@ -217,6 +224,19 @@ class Settings:
     def environment(self) -> dict[str, str]:
         """These settings as environment variables: `Settings.load` makes equal settings of them."""
         return {setting.variable: setting.text(getattr(self, setting.name)) for setting in SETTINGS}
+
+
+def variables(
+    environment: Mapping[str, str] = os.environ, flags: Mapping[str, str | None] | None = None
+) -> dict[str, str]:
+    """The environment variables that count: those of the file that env_file names go before the others.
+
+    Raises SettingsError where the file cannot be read.
+    """
+    setting = next(one for one in SETTINGS if one.name == "env_file")
+    flag = (flags or {}).get(setting.name)
+    file = environment.get(setting.variable, "").strip() if flag is None else flag
+    return {**environment, **(read_env_file(Path(file)) if file else {})}
 
 
 def _optional(setting: Setting, text: str, origin: str) -> Any:

@@ -3,27 +3,30 @@
 Logs: one event per line on standard error, for people (`console`) or machines (`json`), through structlog; what
 libraries log through the standard library comes out in the same form. Secrets in connection strings are masked.
 
-Metrics: one `Metrics` per app, with a registry of its own. A labelled child is looked up once and kept by its user:
-`labels(…)` costs a lock and a dictionary look-up, the child's `inc()` does not.
+Metrics: one `Metrics` per process, with a registry of its own; `broker/exposition.py` adds up those of all workers. A
+labelled child is looked up once and kept by its user: `labels(…)` costs a lock and a dictionary look-up, the child's
+`inc()` does not.
 """
 
 import logging
+import os
 import re
 import sys
 import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from itertools import accumulate
+from pathlib import Path
 from typing import Any, TextIO
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
-from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 EXPOSITION_CONTENT_TYPE = CONTENT_TYPE_LATEST
-"""The Content-Type of `Metrics.exposition`."""
+"""The Content-Type of metrics."""
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 MOST_ENDPOINTS = 100
@@ -209,7 +212,7 @@ class EndpointStatistics(Collector):
             "vela_endpoint_notifications_failed", "Attempts to deliver that failed, by endpoint.", labels=labels
         )
         backlog = GaugeMetricFamily(
-            "vela_endpoint_backlog", "Notifications owed by this process, by endpoint.", labels=labels
+            "vela_endpoint_backlog", "Notifications owed and not yet delivered, by endpoint.", labels=labels
         )
         oldest = GaugeMetricFamily(
             "vela_endpoint_oldest_seconds", "Age of the oldest notification owed, by endpoint.", labels=labels
@@ -261,10 +264,58 @@ class ViolationStatistics(Collector):
         yield counter
 
 
-class Metrics:
-    """The metrics of one broker process. Names and labels are part of the operators' interface (docs/metrics.md)."""
+class WorkerStatistics(Collector):
+    """vela_worker_…: what one worker holds, with its number as the label `worker`."""
+
+    def __init__(self, index: int) -> None:
+        self._label = (str(index),)
+        self.queued: Callable[[], int] = int
+        self.connections: Callable[[], int] = int
+
+    def collect(self) -> Iterator[Metric]:
+        """What Prometheus reads. The memory is that of Linux; elsewhere nothing."""
+        labels = ("worker",)
+        memory = GaugeMetricFamily("vela_worker_resident_bytes", "Memory of a worker process.", labels=labels)
+        queued = GaugeMetricFamily(
+            "vela_worker_queue_length", "Updates waiting for their group, by worker.", labels=labels
+        )
+        connections = GaugeMetricFamily("vela_worker_connections", "Connections of clients, by worker.", labels=labels)
+        resident = resident_bytes()
+        if resident is not None:
+            memory.add_metric(self._label, resident)
+        queued.add_metric(self._label, self.queued())
+        connections.add_metric(self._label, self.connections())
+        yield from (memory, queued, connections)
+
+
+def resident_bytes() -> int | None:
+    """The resident memory of this process; None where the system does not tell."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    except OSError:
+        return None
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+class SupervisorMetrics:
+    """What the supervisor of the workers counts."""
 
     def __init__(self) -> None:
+        self.registry = registry = CollectorRegistry()
+        self.workers = Gauge("vela_workers", "Workers that serve.", registry=registry)
+        self.deaths = Counter(
+            "vela_worker_deaths", "Workers that ended by themselves and were started again.", registry=registry
+        )
+        self.rolls = Counter("vela_rolling_restarts", "Rolling restarts that replaced all workers.", registry=registry)
+        self.failed_rolls = Counter(
+            "vela_rolling_restarts_failed", "Rolling restarts that were given up.", registry=registry
+        )
+
+
+class Metrics:
+    """The metrics of worker `index`. Names and labels are part of the operators' interface (docs/metrics.md)."""
+
+    def __init__(self, index: int = 0) -> None:
         self.registry = registry = CollectorRegistry()
         self.requests = RequestStatistics()
         registry.register(self.requests)
@@ -289,7 +340,7 @@ class Metrics:
         self.endpoints = EndpointStatistics()
         registry.register(self.endpoints)
         self.notification_backlog = Gauge(
-            "vela_notification_backlog", "Notifications owed by this process and not yet delivered.", registry=registry
+            "vela_notification_backlog", "Notifications owed and not yet delivered.", registry=registry
         )
         self.slow_queries = Counter(
             "vela_slow_queries", "Queries that took longer than the setting slow_query.", registry=registry
@@ -305,10 +356,8 @@ class Metrics:
         self.models_quarantined = Gauge(
             "vela_data_models_quarantined", "Data models that cannot be used and check nothing.", registry=registry
         )
-
-    def exposition(self) -> bytes:
-        """All metrics in Prometheus' text format (`EXPOSITION_CONTENT_TYPE`)."""
-        return generate_latest(self.registry)
+        self.worker = WorkerStatistics(index)
+        registry.register(self.worker)
 
 
 class CommitMetrics:

@@ -92,7 +92,7 @@ def start_broker(mongo_uri: str, tmp_path_factory: pytest.TempPathFactory) -> It
     def start(**settings: Any) -> LocalBroker:
         usual: dict[str, Any] = {
             "host": "127.0.0.1", "port": free_port(), "mongo_uri": mongo_uri, "database": _unique_name(),
-            "data_dir": Path("var-is-not-used"), "log_format": "json", "drain_timeout": 3.0,
+            "data_dir": Path("var-is-not-used"), "log_format": "json", "drain_timeout": 3.0, "workers": 1,
         }  # fmt: skip
         folder = tmp_path_factory.mktemp("broker")
         local = LocalBroker(Settings(**{**usual, **settings}), folder / "broker.log")

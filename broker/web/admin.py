@@ -28,8 +28,8 @@ async def ready(call: Call) -> web.Response:
 
 
 async def metrics(call: Call) -> web.Response:
-    """GET /metrics: in Prometheus' text format."""
-    return web.Response(body=call.services.metrics.exposition(), headers={"Content-Type": EXPOSITION_CONTENT_TYPE})
+    """GET /metrics: those of all workers together, in Prometheus' text format."""
+    return web.Response(body=await call.services.exposition(), headers={"Content-Type": EXPOSITION_CONTENT_TYPE})
 
 
 async def version(_call: Call) -> web.Response:

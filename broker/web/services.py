@@ -1,5 +1,6 @@
 """What handlers may use: the use cases and the few settings that concern HTTP."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from broker.core.batch import BatchOperations
@@ -25,7 +26,7 @@ from broker.web.rendered import RenderedEntities
 
 @dataclass(slots=True)
 class Services:
-    """Everything that handlers reach; made once by `app.py`."""
+    """Everything that handlers reach; made once by `app.py`. `exposition` are the metrics of all workers, as text."""
 
     settings: Settings
     contexts: Contexts
@@ -42,6 +43,7 @@ class Services:
     data_models: DataModelOperations
     mongo: Mongo
     metrics: Metrics
+    exposition: Callable[[], Awaitable[bytes]]
     entity_maps: EntityMaps
     snapshots: Snapshots
     identity: SourceIdentity

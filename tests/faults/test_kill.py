@@ -62,7 +62,7 @@ def private_broker(folder: Path, **settings: Any) -> LocalBroker:
     """A broker with a private MongoDB in `folder`, not started yet."""
     given: dict[str, Any] = {
         "host": "127.0.0.1", "port": free_port(), "data_dir": folder / "var", "mongo_uri": None, "log_format": "json",
-        "mongod_cache_bytes": 256 * 1024**2, "drain_timeout": 3.0,
+        "mongod_cache_bytes": 256 * 1024**2, "drain_timeout": 3.0, "workers": 1,
     }  # fmt: skip
     return LocalBroker(Settings(**{**given, **settings}), folder / "broker.log")
 
@@ -85,7 +85,7 @@ def kill_mongod(local: LocalBroker) -> None:
 def kill_both(local: LocalBroker) -> None:
     pid = mongod_pid(local.settings.data_dir)
     assert pid is not None
-    os.kill(pid_of(local), signal.SIGKILL)
+    os.killpg(pid_of(local), signal.SIGKILL)
     os.kill(pid, signal.SIGKILL)
     local.kill()
     local.start()

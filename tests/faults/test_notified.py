@@ -122,7 +122,7 @@ async def test_every_acknowledged_change_is_notified_whoever_is_killed(
         Settings(
             host="127.0.0.1", port=free_port(), mongo_uri=replica_set.uri, database=f"faults{number}",
             log_format="json", notification_queue=20, notification_backoff=0.1, notification_retries=1_000,
-            drain_timeout=3.0,
+            drain_timeout=3.0, workers=1,
         ),
         tmp_path / "broker.log",
     )  # fmt: skip

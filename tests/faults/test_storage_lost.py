@@ -41,7 +41,7 @@ async def start(database: EmbeddedMongo, tmp_path: Path) -> AsyncIterator[Callab
     started: list[LocalBroker] = []
 
     def start_one() -> LocalBroker:
-        settings = Settings(host="127.0.0.1", port=free_port(), mongo_uri=database.uri, drain_timeout=3.0)
+        settings = Settings(host="127.0.0.1", port=free_port(), mongo_uri=database.uri, drain_timeout=3.0, workers=1)
         local = LocalBroker(settings, tmp_path / f"broker{len(started)}.log")
         started.append(local)
         local.start()

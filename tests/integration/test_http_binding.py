@@ -62,7 +62,9 @@ def test_an_unknown_coding_is_a_bare_415(port: int, coding: str) -> None:
     assert (answer.status, answer.body, answer.headers["Accept-Encoding"]) == (415, b"", "gzip, deflate")
 
 
-@pytest.mark.parametrize("body", [b"junk", gzip.compress(b'{"id":"urn:a:1"}', mtime=0)[:-4], gzip.compress(b"", mtime=0)])
+@pytest.mark.parametrize(
+    "body", [b"junk", gzip.compress(b'{"id":"urn:a:1"}', mtime=0)[:-4], gzip.compress(b"", mtime=0)]
+)
 def test_a_damaged_body_is_an_invalid_request(port: int, body: bytes) -> None:
     headers = {"Content-Type": JSON, "Content-Encoding": "gzip"}
     request(port, "POST", ENTITIES, headers, body).problem(400, "InvalidRequest")

@@ -65,7 +65,13 @@ def status(local: LocalBroker, method: str, path: str, body: str | None = None) 
 @contextmanager
 def private(folder: Path, **settings: Any) -> Iterator[LocalBroker]:
     """A broker with a private MongoDB in `folder`."""
-    given: dict[str, Any] = {"host": "127.0.0.1", "port": free_port(), "data_dir": folder / "var", **settings}
+    given: dict[str, Any] = {
+        "host": "127.0.0.1",
+        "port": free_port(),
+        "data_dir": folder / "var",
+        "workers": 1,
+        **settings,
+    }
     local = LocalBroker(Settings(**given), folder / "broker.log")
     local.start()
     try:
@@ -124,7 +130,7 @@ def test_workers_end_with_their_supervisor_even_when_it_is_killed(start_broker):
     assert eventually(lambda: len(children(pid_of(local))) == 2)
     workers = children(pid_of(local))
 
-    local.kill()
+    os.kill(pid_of(local), signal.SIGKILL)
 
     assert eventually(lambda: not [pid for pid in workers if command_line(pid)])
 

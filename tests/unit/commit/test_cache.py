@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from random import Random
 from typing import Any
 
 import orjson
@@ -9,7 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from benchmarks.population import Population
 from broker.commit.cache import EntityCache
+from broker.commit.packing import Packing
 from broker.ngsild.fragments import read_entity
 from broker.ngsild.mutations import CreateEntity
 from tests.unit.ngsild.samples import EARLIER, core
@@ -19,7 +22,8 @@ MANY = 1 << 20
 
 
 def entity(name: str, size: int = 100) -> dict[str, Any]:
-    return {"_id": name, "attributes": {"a": "x" * size}, "version": 1}
+    noise = Random(f"{name} {size}").randbytes(size // 2).hex()  # which no packing makes shorter
+    return {"_id": name, "types": ["T"], "attributes": {"a": noise}, "version": 1}
 
 
 def test_what_is_not_cached_is_absent() -> None:
@@ -56,7 +60,7 @@ def test_the_last_entity_put_is_the_one_that_is_kept() -> None:
 
 
 def test_the_least_recently_used_entity_leaves_first() -> None:
-    cache = EntityCache(5_000)
+    cache = EntityCache(4_300)
     for name in "abcde":
         cache.put("", name, entity(name, 600))
     assert cache.get("", "a") is not None
@@ -109,6 +113,7 @@ def test_the_size_stays_within_the_bound_whatever_happens(steps: list[tuple[str,
 
 
 FILLED = """
+import random
 import resource
 from broker.commit.cache import EntityCache
 
@@ -120,7 +125,8 @@ cache = EntityCache(32 << 20)
 before = resident()
 for number in range(100_000):
     name = f"urn:e:{number}"
-    cache.put("", name, {"_id": name, "attributes": {"a": "x" * 600}, "version": 1 << 50})
+    noise = random.randbytes(300).hex()
+    cache.put("", name, {"_id": name, "types": ["T"], "attributes": {"a": noise}, "version": 1 << 50})
 print(len(cache), resident() - before)
 """
 
@@ -134,9 +140,40 @@ def test_a_full_cache_takes_about_the_memory_that_it_may() -> None:
     assert 16 << 20 < grown < 40 << 20
 
 
-@given(entities())
-def test_any_entity_comes_back_equal_and_of_the_same_types(document: dict[str, Any]) -> None:
-    cache = EntityCache(MANY)
+def test_what_entities_of_a_type_have_in_common_takes_hardly_any_memory() -> None:
+    population = Population("run", 50)
+    cache = EntityCache(MANY, fresh_bytes=0)
+    for index in range(50):
+        stored = population.stored(index)
+        cache.put("", stored["_id"], stored)
+    text = orjson.dumps(population.stored(0))
+    assert cache.size < 50 * len(text) / 3
+    assert all(cache.get("", population.entity_id(index)) == population.stored(index) for index in range(50))
+
+
+def test_more_types_than_there_are_prototypes_come_back_too() -> None:
+    packing = Packing(most_prototypes=3)
+    documents = [{"_id": f"urn:e:{number}", "types": [f"T{number}"], "long": "y" * 9_000} for number in range(8)]
+    texts = [orjson.dumps(document) for document in [*documents, {"none": "of them"}]]
+    packed = [packing.pack(text) for text in texts]
+    assert [packing.unpack(one) for one in packed] == texts
+
+
+def test_what_was_not_changed_for_long_is_packed_and_comes_back() -> None:
+    cache = EntityCache(MANY, fresh_bytes=3_000)
+    kept = {name: {**entity(name), "padding": "x" * 700} for name in "abcdef"}
+    for name, one in kept.items():
+        cache.put("", name, one)
+    assert [len(tier.entries) for tier in (cache._fresh, cache._packed)] == [2, 4]
+    assert {name: cache.get("", name) for name in kept} == kept
+    cache.put("", "a", kept["b"])
+    cache.drop("", "c")
+    assert (cache.get("", "a"), cache.get("", "c"), len(cache)) == (kept["b"], None, 5)
+
+
+@given(entities(), st.sampled_from([0, MANY]))
+def test_any_entity_comes_back_equal_and_of_the_same_types(document: dict[str, Any], fresh_bytes: int) -> None:
+    cache = EntityCache(MANY, fresh_bytes)
     stored, _ = CreateEntity(read_entity(document, core()))(None, EARLIER)
     cache.put("", stored["_id"], stored)
     assert repr(cache.get("", stored["_id"])) == repr(stored)

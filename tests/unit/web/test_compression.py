@@ -91,7 +91,9 @@ async def test_the_limit_itself_is_allowed_and_one_byte_more_is_not() -> None:
 
 
 @pytest.mark.parametrize("coding", CODINGS)
-@pytest.mark.parametrize("damage", [b"junk", b"\x1f\x8b", b"\x78\x9c\xff\xff", gzip.compress(b"abc" * 50, mtime=0)[:-9]])
+@pytest.mark.parametrize(
+    "damage", [b"junk", b"\x1f\x8b", b"\x78\x9c\xff\xff", gzip.compress(b"abc" * 50, mtime=0)[:-9]]
+)
 async def test_a_damaged_body_is_an_invalid_request(coding: str, damage: bytes) -> None:
     with pytest.raises(InvalidRequest):
         await unpack(damage, coding, MIB)

@@ -1,0 +1,97 @@
+"""One worker process, from start to end: it serves from the sockets that its supervisor gave it, then drains."""
+
+import asyncio
+import ctypes
+import gc
+import os
+import signal
+import socket
+import sys
+
+import structlog
+import uvloop
+
+from broker.app import open_services
+from broker.channel import Channel, Wiring, WorkerError
+from broker.exposition import snapshot
+from broker.listening import accept_rest
+from broker.ngsild.errors import NgsiLdError
+from broker.reporting import Reporting
+from broker.settings import Settings
+from broker.storage.client import UnusableStorage
+from broker.telemetry import Metrics
+from broker.validation.definitions import DataModelError
+from broker.web.routes import make_dispatcher
+from broker.web.server import Server
+
+BACKLOG = 1024
+"""Connections that may wait in the queue of a socket, as they do while a worker is started again."""
+
+_GC_THRESHOLD = 50_000
+"""New containers before the garbage collector looks at them: requests make thousands that die without its help."""
+
+log = structlog.get_logger("vela")
+
+
+def run_worker(settings: Settings, wiring: Wiring) -> None:
+    """Serve until SIGTERM, or the end of the supervisor.
+
+    Raises WorkerError when the worker cannot start, SettingsError for a setting that only now turns out to be wrong.
+    """
+    for number in (signal.SIGINT, signal.SIGHUP):  # a terminal sends them to all processes: they are the supervisor's
+        signal.signal(number, signal.SIG_IGN)
+    end_with(wiring.parent)
+    try:
+        uvloop.run(_serve(settings, wiring))
+    except NgsiLdError as error:
+        raise WorkerError(error.detail) from error
+    except (UnusableStorage, DataModelError) as error:
+        raise WorkerError(str(error)) from error
+
+
+def end_with(parent: int) -> None:
+    """Make this process end (SIGTERM) when the process `parent`, its parent, ends. Linux only; elsewhere nothing."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)
+    if os.getppid() != parent:
+        raise WorkerError("The broker that started this worker has ended.")
+
+
+async def _serve(settings: Settings, wiring: Wiring) -> None:
+    gc.set_threshold(_GC_THRESHOLD, 20, 50)  # before the subscriptions are loaded: there may be very many
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGTERM, stopping.set)
+    metrics = Metrics(wiring.index)
+    reporting = Reporting(await Channel.open(socket.socket(fileno=wiring.channel)), lambda: snapshot(metrics.registry))
+    reporting.start()
+    try:
+        async with open_services(settings, metrics, reporting.exposition) as services:
+            server = Server(make_dispatcher(services), max_body_bytes=settings.max_body_bytes)
+            metrics.worker.connections = lambda: server.connected
+            sockets = [socket.socket(fileno=number) for number in wiring.listening]
+            listening = [await loop.create_server(server, sock=one.dup(), backlog=BACKLOG) for one in sockets]
+            gc.collect()
+            gc.freeze()
+            reporting.ready()
+            log.info("ready", worker=wiring.index, host=settings.host, port=sockets[0].getsockname()[1])
+            await stopping.wait()
+            log.info("draining", worker=wiring.index)
+            for one in listening:
+                one.close()
+            await _take_in(sockets, server)
+            await server.drain(settings.drain_timeout)
+    finally:
+        await reporting.close()
+    log.info("stopped", worker=wiring.index)
+
+
+async def _take_in(sockets: list[socket.socket], server: Server) -> None:
+    """Serve the connections that are in the queues of these sockets already, and leave the sockets."""
+    loop = asyncio.get_running_loop()
+    waiting = [connection for one in sockets for connection in accept_rest(one)]
+    for one in sockets:
+        one.close()
+    for connection in waiting:
+        connection.setblocking(False)
+        await loop.connect_accepted_socket(server, connection)
