@@ -161,6 +161,7 @@ async def open_services(
                 settings.group_bytes,
                 settings.groups_in_flight,
                 settings.group_eager,
+                settings.max_wait,
             ),
         )
         metrics.commit_queue.set_function(lambda: committer.queued)

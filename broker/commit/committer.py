@@ -6,6 +6,7 @@ to a later group, so groups in flight never share an entity and the mutations of
 """
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -16,10 +17,14 @@ from typing import Any
 import structlog
 
 from broker.commit.group import Contended, Entry, Group, GroupServices, Submission
-from broker.ngsild.errors import InternalError, NgsiLdError, Unavailable
+from broker.commit.pace import Pace
+from broker.ngsild.errors import InternalError, NgsiLdError, Overloaded, Unavailable
 from broker.ngsild.mutations import Mutation
 
 log = structlog.get_logger(__name__)
+
+_LEAST_QUEUE = 200
+"""Mutations that may wait however slow the storage is, for as long as `max_queue` lets them."""
 
 _LOOK_AGAIN = 0.2
 """Seconds between looks for the storage while updates are in doubt."""
@@ -29,6 +34,7 @@ _LOOK_AGAIN = 0.2
 class Limits:
     """Bounds of the committer: waiting mutations, mutations and bytes in a group, groups in flight per tenant.
 
+    `longest_wait` is how many seconds a mutation may be expected to wait; `_LEAST_QUEUE` may wait in any case.
     `group_eager` is how many mutations must wait before another group starts while one is in flight.
     """
 
@@ -37,6 +43,7 @@ class Limits:
     group_bytes: int = 8 << 20
     groups_in_flight: int = 2
     group_eager: int = 20
+    longest_wait: float = 1.0
 
 
 class _Lane:
@@ -62,6 +69,7 @@ class Committer:
         self._lanes: dict[str, _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
+        self._pace = Pace()
         self.queued = 0
 
     async def submit(self, tenant: str, entity_id: str, mutation: Mutation, size: int = 0) -> Any:
@@ -82,8 +90,10 @@ class Committer:
 
     def _enqueue(self, tenant: str, mutations: Sequence[tuple[str, Mutation]], size: int) -> Submission:
         count = len(mutations)
-        if self.queued and self.queued + count > self._limits.max_queue:
-            raise Unavailable(f"{self.queued} updates wait already: the broker is overloaded; try again.")
+        if self.queued:
+            self._check_room(count)
+        else:
+            self._pace.begin(self._loop.time())
         lane = self._lanes.get(tenant)
         if lane is None:
             lane = self._lanes[tenant] = _Lane(tenant)
@@ -94,6 +104,20 @@ class Committer:
         self.queued += count
         self._schedule(lane)
         return submission
+
+    def _check_room(self, count: int) -> None:
+        """Overloaded if too much waits, by number or by the time that it takes; a batch fits where one update does."""
+        rate = self._pace.rate
+        most = self._limits.max_queue
+        if rate is not None:
+            most = min(most, max(_LEAST_QUEUE, int(rate * self._limits.longest_wait)))
+        if self.queued < most and self.queued + count <= self._limits.max_queue:
+            return
+        seconds = self.queued / rate if rate else 1.0
+        raise Overloaded(
+            f"{self.queued} updates wait already, for about {seconds:.1f} s: the broker is overloaded; try again.",
+            retry_after=max(1, math.ceil(seconds)),
+        )
 
     async def drain(self, timeout: float) -> bool:  # noqa: ASYNC109 - the callers want a bool, not TimeoutError
         """Wait until nothing waits or is in flight; False if that takes longer than `timeout` seconds."""
@@ -160,6 +184,7 @@ class Committer:
     def _finish(self, lane: _Lane, entries: list[Entry], in_doubt: frozenset[str]) -> None:
         lane.in_flight -= 1
         self.queued -= len(entries)
+        self._pace.committed(len(entries), self._loop.time())
         self._free(lane, {entry.entity_id for entry in entries} - in_doubt)
 
     def _free(self, lane: _Lane, entity_ids: AbstractSet[str]) -> None:

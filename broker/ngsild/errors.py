@@ -190,5 +190,14 @@ class Unavailable(NgsiLdError):
         super().__init__(detail, headers={"Retry-After": str(retry_after)})
 
 
+class Overloaded(Unavailable):
+    """More is asked than the broker can do.
+
+    The answer is held back for `PAUSE` seconds: who asks again at once would take the time that is needed for the rest.
+    """
+
+    PAUSE = 0.25
+
+
 class InternalError(NgsiLdError):
     """An unexpected failure; the detail never carries internals."""

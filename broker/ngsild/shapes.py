@@ -6,6 +6,7 @@ Most updates change values only: `difference` says so after a few look-ups.
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from broker.ngsild.changes import changed_attributes
 from broker.ngsild.model import Entity, Instance
 
 Kinds = tuple[str, ...]
@@ -23,12 +24,15 @@ def shape_of(entity: Entity) -> Shape:
     return tuple(entity["types"]), frozenset([(key, _kinds(found)) for key, found in entity["attributes"].items()])
 
 
-def difference(before: Entity | None, after: Entity | None, touched: Iterable[str]) -> Difference | None:
-    """How the shape of an entity changed; None if it did not. `touched` has the keys of the attributes that changed."""
+def difference(before: Entity | None, after: Entity | None, touched: Iterable[str] | None = None) -> Difference | None:
+    """How the shape of an entity changed; None if it did not.
+
+    `touched` has the keys of the attributes that changed, where they are known already.
+    """
     if before is None or after is None:
         pair = (None if before is None else shape_of(before), None if after is None else shape_of(after))
         return None if pair == (None, None) else pair
-    if _alike(before, after, touched):
+    if _alike(before, after, changed_attributes(before, after) if touched is None else touched):
         return None
     changed = shape_of(before), shape_of(after)
     return changed if changed[0] != changed[1] else None

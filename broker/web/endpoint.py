@@ -23,6 +23,7 @@ from broker.ngsild.errors import (
     InvalidRequest,
     LengthRequired,
     NgsiLdError,
+    Overloaded,
     PayloadTooLarge,
 )
 from broker.ngsild.names import check_uri
@@ -155,6 +156,8 @@ class Endpoint:
             if call.preferences is not NO_PREFERENCES:
                 _apply_preferences(call, response)
         except NgsiLdError as error:
+            if isinstance(error, Overloaded):
+                await asyncio.sleep(error.PAUSE)
             response = problem(error)
         except asyncio.CancelledError:
             raise

@@ -7,12 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from broker.ngsild.attributes import Nulls
-from broker.ngsild.changes import changed_attributes
 from broker.ngsild.fragments import read_fragment
 from broker.ngsild.model import Entity
 from broker.ngsild.mutations import UpdateAttributes
-from broker.ngsild.shapes import Difference, shape_of
-from broker.ngsild.shapes import difference as difference_of
+from broker.ngsild.shapes import difference, shape_of
 from tests.unit.ngsild.samples import core
 
 KINDS = st.sampled_from(["Property", "Relationship", "GeoProperty"])
@@ -22,10 +20,6 @@ ENTITIES = st.builds(
     st.lists(st.sampled_from("AB"), min_size=1, max_size=2, unique=True),
     st.dictionaries(st.sampled_from("xyz"), INSTANCES),
 )
-
-
-def difference(before: Entity | None, after: Entity | None) -> Difference | None:
-    return difference_of(before, after, changed_attributes(before, after))
 
 
 def entity(*types: str, **attributes: list[dict[str, Any]]) -> Entity:
