@@ -80,8 +80,12 @@ class Poster:
             room = self._room[origin] = _Room(self._per_host)
         room.users += 1
         try:
-            async with asyncio.timeout(timeout) as deadline, room.connections:
-                return await self._exchange(origin, request, deadline)
+            await room.enter(timeout)
+            try:
+                async with asyncio.timeout(timeout) as deadline:
+                    return await self._exchange(origin, request, deadline)
+            finally:
+                room.leave()
         except TimeoutError as error:
             raise OutboundError(f"there was no answer within {timeout:g} s") from error
         except OSError as error:  # ssl.SSLError is one
@@ -194,11 +198,24 @@ class Poster:
 class _Room:
     """The connections to one host and port that may be in use; kept as long as there are `users`."""
 
-    __slots__ = ("connections", "users")
+    __slots__ = ("_connections", "_most", "leave", "users")
 
-    def __init__(self, connections: int) -> None:
-        self.connections = asyncio.Semaphore(connections)
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._connections = asyncio.Semaphore(most)
+        self.leave = self._connections.release
         self.users = 0
+
+    async def enter(self, seconds: float) -> None:
+        """Wait for a connection to be free: not to be counted as a wait for the answer."""
+        if not self._connections.locked():
+            await self._connections.acquire()
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._connections.acquire()
+        except TimeoutError:
+            raise OutboundError(f"its host has all of {self._most} connections in use since {seconds:g} s") from None
 
 
 class _Unanswered(Exception):

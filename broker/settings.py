@@ -92,7 +92,7 @@ class Settings:
 
     max_queue: int = _setting(10_000, "integer", "Writing",
         "Updates that may wait for their commit; past it, writes are answered 503 with Retry-After.", lowest=1)
-    max_wait: float = _setting(1.0, "seconds", "Writing",
+    max_wait: float = _setting(5.0, "seconds", "Writing",
         "How long an update may be expected to wait for its commit, by the present pace; past it, writes are answered "
         "503 with Retry-After. A few hundred may wait in any case.", lowest=0.01)
     group_max: int = _setting(1_000, "integer", "Writing",

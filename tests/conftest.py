@@ -21,8 +21,9 @@ from broker.settings import Settings
 from broker.storage.embedded import EmbeddedMongo
 
 # The same random examples at every run, so that a failure is one of the change at hand; "thorough" tries new ones.
-hypothesis.settings.register_profile("repeatable", derandomize=True)
-hypothesis.settings.register_profile("thorough", derandomize=False)
+# No deadline for one example: how long it takes is a matter of what else the machine does.
+hypothesis.settings.register_profile("repeatable", derandomize=True, deadline=None)
+hypothesis.settings.register_profile("thorough", derandomize=False, deadline=None)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or "repeatable")
 
 

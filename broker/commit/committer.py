@@ -43,7 +43,7 @@ class Limits:
     group_bytes: int = 8 << 20
     groups_in_flight: int = 2
     group_eager: int = 20
-    longest_wait: float = 1.0
+    longest_wait: float = 5.0
 
 
 class _Lane:

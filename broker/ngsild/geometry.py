@@ -8,11 +8,9 @@ import math
 from typing import Any
 
 import orjson
-from shapely.errors import GEOSException
-from shapely.geometry import shape
-from shapely.validation import explain_validity
 
 from broker.ngsild.errors import BadRequestData
+from broker.ngsild.planar import why_invalid
 
 _POSITION_DEPTH = {"Point": 0, "MultiPoint": 1, "LineString": 1, "MultiLineString": 2, "Polygon": 2, "MultiPolygon": 3}
 """How many arrays lie around a position in `coordinates`, by geometry type."""
@@ -101,9 +99,6 @@ def _check_shape(kind: str, coordinates: list[Any], pointer: str) -> None:
                 raise BadRequestData(
                     "A ring of a Polygon needs four positions or more, the last equal to the first.", pointer=pointer
                 )
-        try:
-            reason = explain_validity(shape({"type": "Polygon", "coordinates": _flatten(polygon, 2)}))
-        except (GEOSException, ValueError) as error:
-            reason = str(error)
-        if reason != "Valid Geometry":
+        reason = why_invalid(_flatten(polygon, 2))
+        if reason is not None:
             raise BadRequestData(f"The polygon cannot be used: {reason}.", pointer=pointer)

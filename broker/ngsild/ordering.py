@@ -17,12 +17,12 @@ from enum import IntEnum
 from typing import Any, Protocol
 
 import orjson
-from shapely.geometry import shape
 
 from broker.ngsild.collations import ROOT, Collation, parse_collation
 from broker.ngsild.errors import BadRequestData
 from broker.ngsild.geometry import GEOMETRY_TYPES, index_copy
 from broker.ngsild.model import VALUE_MEMBERS, Entity, find
+from broker.ngsild.planar import shape_of
 from broker.ngsild.query.geo import GeoQuery, parse_geo
 from broker.ngsild.query.spherical import distance, point_distance
 from broker.ngsild.query.temporals import TemporalKind, read_temporal
@@ -216,4 +216,4 @@ def _json(value: Any) -> str:
 def _metres(reference: GeoQuery, value: dict[str, Any]) -> float:
     if value["type"] == "Point" == reference.reference["type"]:
         return point_distance(*value["coordinates"][:2], *reference.reference["coordinates"])
-    return distance(shape(index_copy(value)), reference.shape)
+    return distance(shape_of(index_copy(value)), reference.shape)

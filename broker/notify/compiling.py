@@ -35,11 +35,11 @@ from broker.notify.rendering import (
     JSON,
     LD_JSON,
     Projection,
-    notification_head,
     notification_headers,
     notification_tail,
     prefers_plain_body,
 )
+from broker.notify.sharing import Sharing
 from broker.notify.subscription import EntitySelector, Periodic, Subscription, Target
 from broker.notify.throttling import Throttle
 from broker.notify.trust import CA_FILE
@@ -48,8 +48,10 @@ from broker.storage.subscriptions import Document
 _FORMATS = {**{one.value: one for one in Format}, "keyValues": Format.SIMPLIFIED}
 T = TypeVar("T")
 
-_SHARED_SOURCES = 10_000
 _YIELD_EVERY = 1_000
+_MOST_SHARED = 10_000
+_MOST_QUERIES = 1_000
+"""Queries remembered: if all are different, each is as large as its subscription."""
 
 
 class ResolvesContexts(Protocol):
@@ -70,7 +72,8 @@ class SubscriptionCompiler:
         self._contexts = contexts
         self._seen = contexts.changes
         self._projections: WeakValueDictionary[tuple[Any, ...], Projection] = WeakValueDictionary()
-        self._sources: dict[bytes, bytes] = {}
+        self._sharing = Sharing(_MOST_SHARED)
+        self._queries = Sharing(_MOST_QUERIES)
 
     async def __call__(self, document: Document) -> Subscription:
         """The compiled subscription.
@@ -80,14 +83,15 @@ class SubscriptionCompiler:
         """
         definition = document["definition"]
         subscription_id: str = document["_id"]["id"]
-        tenant: str = document["_id"]["tenant"]
-        contexts = _Contexts(self._contexts, tenant, self._sources)
+        sharing = self._sharing
+        tenant: str = sharing.same(document["_id"]["tenant"])
+        contexts = _Contexts(self._contexts, tenant, sharing)
         notified_with = await contexts.resolve(orjson.loads(definition["context"]))
         link = notified_with.link or definition.get("contextLink")
         if "jsonldContext" in definition:
             link = definition["jsonldContext"]
             notified_with = await contexts.resolve(link, "/jsonldContext")
-        query = await _query(definition, contexts)
+        query = await _query(definition, contexts, self._queries)
         projection = self._projection(definition, notified_with)
         endpoint = definition["notification"]["endpoint"]
         accept = endpoint.get("accept", JSON)
@@ -96,16 +100,17 @@ class SubscriptionCompiler:
             id=subscription_id,
             version=version_of(document),
             active=definition.get("isActive", True),
-            condition=_condition(definition, query),
+            condition=_condition(definition, query, sharing),
             projection=projection,
-            target=_target(endpoint, notification_headers(tenant, accept, link, _pairs(endpoint, "receiverInfo"))),
-            head=notification_head(subscription_id),
-            tail=notification_tail(projection),
+            target=_target(
+                endpoint, notification_headers(tenant, accept, link, _pairs(endpoint, "receiverInfo")), sharing
+            ),
+            tail=sharing.same(notification_tail(projection)),
             expires=microseconds(definition["expiresAt"]) if "expiresAt" in definition else None,
             throttle=Throttle(definition["throttling"]) if "throttling" in definition else None,
             periodic=_periodic(definition, query) if "timeInterval" in definition else None,
-            link_query=query.q if query.q is not None and link_depth(query.q) else None,
-            contexts=tuple(contexts.resolved),
+            link_query=query.q.node if query.q is not None and query.q.linked else None,
+            contexts=sharing.same(tuple(contexts.resolved)),
         )
 
     async def outdated(self, subscriptions: Sequence[Subscription]) -> list[Subscription]:
@@ -116,6 +121,8 @@ class SubscriptionCompiler:
         seen = self._contexts.changes
         if seen == self._seen:
             return []
+        # Those before keep @contexts that nobody else needs any more.
+        self._sharing, self._queries = Sharing(_MOST_SHARED), Sharing(_MOST_QUERIES)
         now: dict[tuple[str, bytes], Context | None] = {}
         found = []
         for number, subscription in enumerate(subscriptions, 1):
@@ -171,15 +178,12 @@ class SubscriptionCompiler:
 
 
 class _Contexts:
-    """The @contexts of one subscription, each noted as it is resolved.
+    """The @contexts of one subscription, each noted as it is resolved."""
 
-    `sources` has their texts: subscriptions share them, as there may be very many with the same @context.
-    """
-
-    def __init__(self, contexts: ResolvesContexts, tenant: str, sources: dict[bytes, bytes]) -> None:
+    def __init__(self, contexts: ResolvesContexts, tenant: str, sharing: Sharing) -> None:
         self._contexts = contexts
         self._tenant = owner_of(tenant)
-        self._sources = sources
+        self._sharing = sharing
         self.resolved: list[tuple[bytes, Context]] = []
 
     async def resolve(self, source: Any, pointer: str | None = None) -> Context:
@@ -189,10 +193,7 @@ class _Contexts:
         except NgsiLdError as error:
             error.pointer = pointer or error.pointer
             raise
-        text = orjson.dumps(source)
-        if len(self._sources) >= _SHARED_SOURCES:
-            self._sources.clear()
-        self.resolved.append((self._sources.setdefault(text, text), context))
+        self.resolved.append((self._sharing.same(orjson.dumps(source)), context))
         return context
 
 
@@ -211,20 +212,31 @@ _STORED_NAMES = _StoredNames()
 class _Query:
     """What a subscription asks of entities beside its selectors, compiled; None for what it does not ask."""
 
-    q: Node | None
+    q: "_CompiledQ | None"
     geo: GeoQuery | None
     scope: ScopeQuery | None
 
 
-async def _query(definition: Mapping[str, Any], contexts: _Contexts) -> _Query:
+@dataclass(frozen=True, slots=True)
+class _CompiledQ:
+    """A `q`, and what it asks of the entity itself; `linked` tells that it asks something of others, too."""
+
+    node: Node
+    itself: Predicate | None
+    linked: bool
+
+
+async def _query(definition: Mapping[str, Any], contexts: _Contexts, queries: Sharing) -> _Query:
     q = None
     if "q" in definition:
-        q = _q(definition, await contexts.resolve(orjson.loads(definition["qContext"])))
+        context = await contexts.resolve(orjson.loads(definition["qContext"]))
+        asked = *(definition.get(name) for name in ("q", "expandValues", "jsonKeys")), context
+        q = queries.made(asked, lambda: _q(definition, context))
     scope = _pointed("/scopeQ", lambda: scopes.parse_scope_q(definition["scopeQ"])) if "scopeQ" in definition else None
     return _Query(q, _geo(definition["geoQ"]) if "geoQ" in definition else None, scope)
 
 
-def _condition(definition: Mapping[str, Any], query: _Query) -> Condition:
+def _condition(definition: Mapping[str, Any], query: _Query, sharing: Sharing) -> Condition:
     triggers = 0
     for name in definition["notificationTrigger"]:
         triggers |= TRIGGERS[name]
@@ -232,16 +244,15 @@ def _condition(definition: Mapping[str, Any], query: _Query) -> Condition:
     predicates: list[Predicate] = []
     if query.scope is not None:
         predicates.append(_in_scope(query.scope))
-    itself = None if query.q is None else without_links(query.q)
-    if itself is not None:
-        predicates.append(compile_predicate(itself))
+    if query.q is not None and query.q.itself is not None:
+        predicates.append(query.q.itself)
     if query.geo is not None:
         predicates.append(partial(geo.matches, query.geo))
     return Condition(
         selectors=tuple(
-            _selector(one, f"/entities/{index}") for index, one in enumerate(definition.get("entities", ()))
+            _selector(one, f"/entities/{index}", sharing) for index, one in enumerate(definition.get("entities", ()))
         ),
-        watched=None if watched is None else frozenset(encode_key(iri) for iri in watched),
+        watched=None if watched is None else sharing.same(frozenset(encode_key(iri) for iri in watched)),
         triggers=triggers,
         predicates=tuple(predicates),
     )
@@ -258,7 +269,7 @@ def _periodic(definition: Mapping[str, Any], query: _Query) -> Periodic:
             )
             for one in definition.get("entities", ())
         ),
-        q=query.q,
+        q=None if query.q is None else query.q.node,
         geo=query.geo,
         scope=query.scope,
     )
@@ -283,7 +294,7 @@ def _version(definition: Mapping[str, Any]) -> Version | None:
     return None if version is None else nearest(version)
 
 
-def _target(endpoint: Mapping[str, Any], headers: Mapping[str, str]) -> Target:
+def _target(endpoint: Mapping[str, Any], headers: Mapping[str, str], sharing: Sharing) -> Target:
     uri: str = endpoint["uri"]
     parameters = _pairs(endpoint, "notifierInfo")
     ca = parameters.get(CA_FILE)
@@ -293,7 +304,7 @@ def _target(endpoint: Mapping[str, Any], headers: Mapping[str, str]) -> Target:
         raise BadRequestData(str(error), pointer="/notification/endpoint") from None
     return Target(
         url=uri,
-        headers=headers,
+        headers=sharing.made(("headers", *headers.items()), lambda: headers),
         timeout=endpoint["timeout"] / 1000 if "timeout" in endpoint else None,
         cooldown=endpoint.get("cooldown", 0) / 1000,
         mqtt=mqtt,
@@ -305,12 +316,12 @@ def _pairs(endpoint: Mapping[str, Any], name: str) -> dict[str, str]:
     return {pair["key"]: pair["value"] for pair in endpoint.get(name, ())}
 
 
-def _selector(stored: Mapping[str, Any], pointer: str) -> Selector:
+def _selector(stored: Mapping[str, Any], pointer: str, sharing: Sharing) -> Selector:
     pattern = None
     if "idPattern" in stored:
         pattern = _pattern(stored["idPattern"], f"{pointer}/idPattern")
     return Selector(
-        types=tuple(frozenset(one) for one in stored["types"]) if "types" in stored else None,
+        types=sharing.same(tuple(frozenset(one) for one in stored["types"])) if "types" in stored else None,
         ids=frozenset(stored["id"]) if "id" in stored else None,
         pattern=pattern,
     )
@@ -320,15 +331,19 @@ def _pattern(text: str, pointer: str) -> Callable[[str], object]:
     return _pointed(pointer, lambda: parse_pattern(text).matcher())
 
 
-def _q(definition: Mapping[str, Any], context: Context) -> Node:
+def _q(definition: Mapping[str, Any], context: Context) -> _CompiledQ:
     expand_values, json_keys = (
         [one.strip() for one in definition.get(name, "").split(",") if one.strip()]
         for name in ("expandValues", "jsonKeys")
     )
-    return _pointed(
-        "/q",
-        lambda: expand(parse_q(unquote(definition["q"])), context, expand_values=expand_values, json_keys=json_keys),
-    )
+
+    def compiled() -> _CompiledQ:
+        read = parse_q(unquote(definition["q"]))
+        node = expand(read, context, expand_values=expand_values, json_keys=json_keys)
+        itself = without_links(node)
+        return _CompiledQ(node, None if itself is None else compile_predicate(itself), bool(link_depth(node)))
+
+    return _pointed("/q", compiled)
 
 
 def _geo(query: Mapping[str, Any]) -> GeoQuery:

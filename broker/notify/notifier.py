@@ -230,7 +230,9 @@ class Notifier:
             if fits(one.body):
                 owed.append(one)
             else:
-                self._courier.lose(one, f"its {len(one.body)} bytes are more than the outbox can keep")
+                # It never comes into the outbox: to settle it would count it among those of its parcel that do.
+                reason = f"its {len(one.body)} bytes are more than the outbox can keep"
+                self._courier.failed(one.tenant, one.subscription_id, reason)
         return owed
 
     def _offer(self, owed: Owed) -> None:

@@ -12,7 +12,7 @@ from broker.ngsild.query.tree import Node
 from broker.ngsild.timestamps import microseconds
 from broker.notify.matching import ATTRIBUTE_DELETED, Condition, Events
 from broker.notify.mqtt_address import MqttDestination, MqttServer
-from broker.notify.rendering import NO_ATTRIBUTES, Projection, notification_body
+from broker.notify.rendering import NO_ATTRIBUTES, Projection, notification_body, notification_head
 from broker.notify.throttling import Throttle
 
 Version = tuple[str, int]
@@ -88,7 +88,6 @@ class Subscription:
     condition: Condition
     projection: Projection
     target: Target
-    head: bytes
     tail: bytes
     expires: int | None = None
     throttle: Throttle | None = None
@@ -122,4 +121,5 @@ class Subscription:
 
     def body(self, notification_id: str, now: str, entities: bytes) -> bytes:
         """The finished body of a notification of entities that were rendered with `projection`."""
-        return notification_body(notification_id, self.head, now, entities, self.tail, geojson=self.projection.geojson)
+        head = notification_head(self.id)
+        return notification_body(notification_id, head, now, entities, self.tail, geojson=self.projection.geojson)

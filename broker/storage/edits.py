@@ -24,7 +24,7 @@ import bson
 from bson.codec_options import CodecOptions
 from pymongo import ASCENDING, UpdateOne, WriteConcern
 
-from broker.ngsild.errors import NgsiLdError
+from broker.ngsild.errors import NgsiLdError, Unavailable
 from broker.storage.client import Database, storage_errors
 
 LOOK = 0.1
@@ -41,7 +41,9 @@ _LOOK_AGAIN = 15.0
 
 _KEPT = 3600
 _NOTED_AT_ONCE = 1000
-_CLOCK_GOOD_FOR = 60.0
+_CLOCK_GOOD_FOR = 5.0
+_LARGEST_LEAP = 1.0
+"""Seconds by which MongoDB's clock may differ from what was expected of it; well within the overlap of two looks."""
 
 Keys = list[Any]
 _Report = Keys | Exception
@@ -114,21 +116,22 @@ class Edits:
         await asyncio.shield(self._ready)
 
     async def _stop(self) -> None:
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
-            self._looking = None
+        looking, self._looking = self._looking, None  # at once: who begins to follow meanwhile needs another one
+        if looking is not None:
+            looking.cancel()
+            await asyncio.gather(looking, return_exceptions=True)
 
     async def _look(self, ready: "asyncio.Future[None]") -> None:
         try:
             clock = await _Clock.read(self._database)
-            seen = _Seen(clock.now - _OVERLAP)
+            # As far back as an edit may be under way: where its process dies, only its first note will tell of it.
+            seen = _Seen(clock.now - timedelta(seconds=_LOOK_AGAIN))
             seen.take(await self._notes(seen.since), clock.now)
             ready.set_result(None)
             while True:
                 await asyncio.sleep(LOOK)
                 if clock.age > _CLOCK_GOOD_FOR:
-                    clock = await _Clock.read(self._database)
+                    clock = await self._read_again(clock)
                 now = clock.now
                 for collection, keys in seen.take(await self._notes(seen.since), now).items():
                     for reports in self._followers.get(collection, ()):
@@ -140,6 +143,14 @@ class Edits:
             for followers in self._followers.values():
                 for reports in followers:
                     reports.put_nowait(error)
+
+    async def _read_again(self, clock: "_Clock") -> "_Clock":
+        """The clock as it is now. Unavailable if it leapt: another primary has another one, and notes were missed."""
+        now = await _Clock.read(self._database)
+        leap = (now.now - clock.now).total_seconds()
+        if abs(leap) > _LARGEST_LEAP:
+            raise Unavailable(f"The clock of MongoDB leapt by {leap:.1f} s: everything that is followed is read again.")
+        return now
 
     async def _notes(self, since: datetime) -> list[dict[str, Any]]:
         with storage_errors():

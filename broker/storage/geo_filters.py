@@ -11,10 +11,8 @@ import math
 from itertools import pairwise
 from typing import Any
 
-import shapely
-from shapely.geometry.base import BaseGeometry
-
 from broker.ngsild.model import LOCATION
+from broker.ngsild.planar import Shape, positions
 from broker.ngsild.query.geo import GeoQuery, Relation
 from broker.ngsild.query.spherical import EARTH_RADIUS, Vector, angle, to_degrees, to_vector
 
@@ -107,12 +105,12 @@ def _beyond(name: str, center: Vector, reach: float) -> Filter:
     return {name: {"$geoWithin": {"$centerSphere": [list(opposite), math.pi - reach]}}}
 
 
-def _circle_around(geometry: BaseGeometry) -> tuple[Vector, float]:
+def _circle_around(geometry: Shape) -> tuple[Vector, float]:
     """A circle that holds the geometry: its centre, and its radius in radians, which is 0 for a point.
 
     Each point of an edge on the plane of longitudes and latitudes is nearer to one of its ends than half of its length.
     """
-    corners = [to_vector(longitude, latitude) for longitude, latitude in shapely.get_coordinates(geometry).tolist()]
+    corners = [to_vector(longitude, latitude) for longitude, latitude in positions(geometry)]
     total = tuple(map(sum, zip(*corners, strict=True)))
     length = math.hypot(*total)
     if geometry.geom_type == "Point":
@@ -121,7 +119,7 @@ def _circle_around(geometry: BaseGeometry) -> tuple[Vector, float]:
     return center, max(angle(center, corner) for corner in corners) + math.radians(_longest_edge(geometry)) / 2
 
 
-def _longest_edge(geometry: BaseGeometry) -> float:
+def _longest_edge(geometry: Shape) -> float:
     if hasattr(geometry, "geoms"):
         return max(_longest_edge(part) for part in geometry.geoms)
     line = geometry.exterior if geometry.geom_type == "Polygon" else geometry

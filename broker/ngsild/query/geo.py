@@ -12,13 +12,10 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-import shapely
-from shapely.geometry import shape
-from shapely.geometry.base import BaseGeometry
-
 from broker.ngsild.errors import BadRequestData, TooComplexQuery
 from broker.ngsild.geometry import GEOMETRY_TYPES, index_copy, read_geometry
 from broker.ngsild.model import LOCATION, Entity
+from broker.ngsild.planar import Shape, number_of_positions, prepared, shape_of
 from broker.ngsild.query.spherical import distance, point_distance
 
 MAX_POSITIONS = 10_000
@@ -50,12 +47,10 @@ class GeoQuery:
     attribute: str = LOCATION
     max_distance: float | None = None
     min_distance: float | None = None
-    shape: BaseGeometry = field(init=False, repr=False, compare=False)
+    shape: Shape = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        geometry = shape(index_copy(self.reference))
-        shapely.prepare(geometry)
-        object.__setattr__(self, "shape", geometry)
+        object.__setattr__(self, "shape", prepared(shape_of(index_copy(self.reference))))
 
 
 def parse_geo(georel: str, geometry: str, coordinates: str | list[Any], geoproperty: str = LOCATION) -> GeoQuery:
@@ -108,9 +103,9 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(name)
 
 
-def _check_extent(geometry: BaseGeometry) -> None:
+def _check_extent(geometry: Shape) -> None:
     """Which side of a very wide shape is meant differs between a plane and the globe."""
-    if shapely.get_num_coordinates(geometry) > MAX_POSITIONS:
+    if number_of_positions(geometry) > MAX_POSITIONS:
         raise TooComplexQuery(f"coordinates has more than {MAX_POSITIONS} positions.")
     for part in getattr(geometry, "geoms", [geometry]):
         west, _, east, _ = part.bounds
@@ -139,7 +134,7 @@ def _holds(query: GeoQuery, value: dict[str, Any]) -> bool:
     kind = query.reference["type"]
     if value["type"] != kind and (query.relation is Relation.EQUALS or (query.relation, kind) == _WITHIN_A_POINT):
         return False
-    target = shape(index_copy(value))
+    target = shape_of(index_copy(value))
     match query.relation:
         case Relation.WITHIN:
             return bool(query.shape.contains(target))
@@ -158,4 +153,4 @@ def _holds(query: GeoQuery, value: dict[str, Any]) -> bool:
 def _metres(query: GeoQuery, value: dict[str, Any]) -> float:
     if value["type"] == "Point" == query.reference["type"]:
         return point_distance(*value["coordinates"][:2], *query.reference["coordinates"])
-    return distance(shape(index_copy(value)), query.shape)
+    return distance(shape_of(index_copy(value)), query.shape)

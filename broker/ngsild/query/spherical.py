@@ -4,8 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-import shapely
-from shapely.geometry.base import BaseGeometry
+from broker.ngsild.planar import Shape, intersect
 
 EARTH_RADIUS = 6_378_100.0
 """Metres."""
@@ -13,9 +12,9 @@ EARTH_RADIUS = 6_378_100.0
 Vector = tuple[float, float, float]
 
 
-def distance(one: BaseGeometry, other: BaseGeometry) -> float:
+def distance(one: Shape, other: Shape) -> float:
     """The least distance between two geometries in WGS84, along great circles; 0 where they meet."""
-    if shapely.intersects(one, other):
+    if intersect(one, other):
         return 0.0
     paths, other_paths = list(_paths(one)), list(_paths(other))
     nearest = min(
@@ -52,7 +51,7 @@ def angle(one: Vector, other: Vector) -> float:
     return math.atan2(math.hypot(*_cross(one, other)), _dot(one, other))
 
 
-def _paths(geometry: BaseGeometry) -> Iterator[list[Vector]]:
+def _paths(geometry: Shape) -> Iterator[list[Vector]]:
     """The points, lines and rings that a geometry is made of."""
     if hasattr(geometry, "geoms"):
         for part in geometry.geoms:

@@ -10,7 +10,7 @@ from broker.ngsild.changes import Change
 from broker.ngsild.model import Entity
 from broker.notify.matching import Condition
 from broker.notify.owed import Owed, Parcel, parcel_of
-from broker.notify.rendering import JSON, Projection, notification_head, notification_headers, notification_tail
+from broker.notify.rendering import JSON, Projection, notification_headers, notification_tail
 from broker.notify.subscription import Subscription, Target
 from broker.storage.subscriptions import Deliveries, Turn
 
@@ -86,7 +86,6 @@ def subscription(
         condition=condition or Condition(),
         projection=projection,
         target=Target(url, headers or notification_headers(tenant, JSON, PlainContext.link, {})),
-        head=notification_head(subscription_id),
         tail=notification_tail(projection),
         **values,
     )
