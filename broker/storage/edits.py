@@ -148,7 +148,7 @@ class Edits:
         """The clock as it is now. Unavailable if it leapt: another primary has another one, and notes were missed."""
         now = await _Clock.read(self._database)
         leap = (now.now - clock.now).total_seconds()
-        if abs(leap) > _LARGEST_LEAP:
+        if abs(leap) > _LARGEST_LEAP + now.took + clock.took:  # an answer that took long shows an earlier time
             raise Unavailable(f"The clock of MongoDB leapt by {leap:.1f} s: everything that is followed is read again.")
         return now
 
@@ -159,17 +159,20 @@ class Edits:
 
 
 class _Clock:
-    """MongoDB's clock, as it was read once and has gone on since."""
+    """MongoDB's clock, as it was read once and has gone on since. `took` is how many seconds the reading took."""
 
-    def __init__(self, then: datetime) -> None:
+    def __init__(self, then: datetime, took: float = 0.0) -> None:
         self._then = then
         self._at = time.monotonic()
+        self.took = took
 
     @classmethod
     async def read(cls, database: Database) -> "_Clock":
         """What the primary's clock shows. Raises Unavailable."""
+        asked = time.monotonic()
         with storage_errors():
-            return cls((await database.command("hello"))["localTime"].replace(tzinfo=None))
+            answer = await database.command("hello")
+        return cls(answer["localTime"].replace(tzinfo=None), time.monotonic() - asked)
 
     @property
     def age(self) -> float:

@@ -105,3 +105,45 @@ async def test_a_follower_hears_that_the_storage_is_lost_and_may_come_back(
     async with edits.following("a") as followed:
         await note(edits, "a", 1)
         await until(followed, 1)
+
+
+async def test_who_begins_to_follow_while_the_last_one_leaves_hears_of_everything(edits: Edits) -> None:
+    first = edits.following("a")
+    await first.__aenter__()
+    leaving = asyncio.create_task(first.__aexit__(None, None, None))
+    await asyncio.sleep(0)
+    async with edits.following("a") as followed:
+        await leaving
+        await note(edits, "a", 1)
+        await until(followed, 1)
+
+
+async def test_an_edit_under_way_is_looked_at_by_who_began_to_follow_after_its_note(
+    mongo: Mongo, edits: Edits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(edits_module, "_OVERLAP", timedelta(seconds=0.2))
+    monkeypatch.setattr(edits_module, "_LOOK_AGAIN", 2.0)
+    now = (await mongo.control.command("hello"))["localTime"]
+    begun = {"_id": {"of": "a", "key": 1}, "at": now - timedelta(seconds=1), "open": True, "number": 1}
+    await mongo.control["edits"].insert_one(begun)
+    async with edits.following("a") as followed:
+        await until(followed, 1)
+
+
+@pytest.mark.parametrize("leap", [-4, 4])
+async def test_followers_have_to_read_everything_where_another_primary_has_another_clock(
+    edits: Edits, monkeypatch: pytest.MonkeyPatch, leap: int
+) -> None:
+    read = edits_module._Clock.read
+
+    async def leapt(database: Any) -> edits_module._Clock:
+        clock = await read(database)
+        return edits_module._Clock(clock.now + timedelta(seconds=leap))
+
+    monkeypatch.setattr(edits_module, "_CLOCK_GOOD_FOR", 0.0)
+    async with edits.following("a") as followed:
+        await note(edits, "a", 1)
+        await until(followed, 1)
+        monkeypatch.setattr(edits_module._Clock, "read", leapt)
+        with pytest.raises(Unavailable, match="leapt"):
+            await until(followed, 2)

@@ -219,6 +219,22 @@ async def test_only_so_many_connections_go_to_one_server_at_a_time(site: Site, o
     await poster.close()
 
 
+async def test_the_wait_for_a_connection_is_not_counted_as_one_for_the_answer(site: Site, outbound: Outbound) -> None:
+    poster = Poster(outbound, per_host=1)
+
+    async def handler(_: web.Request) -> web.Response:
+        await asyncio.sleep(0.3)
+        return web.Response()
+
+    site.pages["/"] = handler
+    posts = [asyncio.create_task(poster.post(site.url + "/", b"", {}, 0.5)) for _ in range(3)]
+    assert await posts[0] == await posts[1] == 200
+    with pytest.raises(OutboundError, match="its host has all of 1 connections in use"):
+        await posts[2]
+    assert await poster.post(site.url + "/", b"", {}, 0.5) == 200
+    await poster.close()
+
+
 async def test_only_so_many_connections_idle_and_none_for_long(
     site: Site, poster: Poster, monkeypatch: pytest.MonkeyPatch
 ) -> None:

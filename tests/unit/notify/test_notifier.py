@@ -212,6 +212,20 @@ async def test_nothing_is_owed_where_nobody_listens() -> None:
         assert await scene.commit(changed(None, entity(types=["urn:U"]), tenant="other")) == []
 
 
+async def test_what_is_too_large_for_the_outbox_is_no_part_of_what_is_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("broker.notify.notifier.fits", lambda body: len(body) < 5_000)
+    async with Scene(subscription(OF_T)) as scene:
+        scene.post.gate.clear()
+        owed = await scene.commit(updated(ENTITY, a="x" * 5_000), changed(None, entity("urn:e:2", a=1)))
+        assert [one.entity_id for one in owed] == ["urn:e:2"]
+        await scene.notifier._settlement.settle(everything=True)
+        assert list(scene.outbox.kept) == [owed[0].id], "what is not delivered yet is still owed"
+        scene.post.gate.set()
+        await scene.settled()
+    counted = scene.counters.deliveries["", "urn:s:1"]
+    assert (counted.sent, counted.failed) == (1, 1)
+
+
 async def test_a_paused_subscription_does_not_hear_of_changes() -> None:
     async with Scene(subscription(OF_T, active=False)) as scene:
         assert await scene.commit(UPDATE) == []
