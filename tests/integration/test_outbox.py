@@ -123,18 +123,26 @@ async def test_large_bodies_are_kept_even_many_at_once(outbox: Outbox) -> None:
     assert await outbox.read([one.id for one in entries]) == entries
 
 
-async def test_a_takeover_hands_over_everything_in_order_and_only_once(outbox: Outbox) -> None:
+async def test_a_takeover_hands_over_everything_in_order(outbox: Outbox) -> None:
     entries = [owed(process="dead", commit=commit, sequence=sequence) for commit in (3, 1) for sequence in (2, 1)]
     await outbox.insert([*entries, owed(process="alive", commit=1)])
-    counts = await asyncio.gather(outbox.claim("dead", "heir", "c1"), outbox.claim("dead", "other", "c2"))
-    assert sorted(counts) == [0, 4]
-    claim = "c1" if counts[0] else "c2"
-    assert await outbox.owners() == {"alive", "heir" if counts[0] else "other"}
-    first = await outbox.claimed(claim, None, 3)
+    assert await outbox.claim("dead", "heir", "c") == 4
+    assert await outbox.claim("dead", "other", "d") == 0
+    assert await outbox.owners() == {"alive", "heir"}
+    first = await outbox.claimed("c", None, 3)
     assert [(one.commit, one.sequence) for one in first] == [(1, 1), (1, 2), (3, 1)]
-    rest = await outbox.claimed(claim, position(first[-1]), 3)
+    rest = await outbox.claimed("c", position(first[-1]), 3)
     assert [(one.commit, one.sequence) for one in rest] == [(3, 2)]
-    assert await outbox.claimed(claim, position(rest[-1]), 3) == []
+    assert await outbox.claimed("c", position(rest[-1]), 3) == []
+
+
+async def test_of_two_that_take_over_at_once_each_notification_goes_to_one(outbox: Outbox) -> None:
+    entries = [owed(process="dead") for _ in range(40)]
+    await outbox.insert(entries)
+    counts = await asyncio.gather(*(outbox.claim("dead", heir, f"of {heir}") for heir in "ab"))
+    claimed = [one for heir in "ab" for one in await outbox.claimed(f"of {heir}", None, 100)]
+    assert sum(counts) == len(claimed) == 40
+    assert sorted(one.id for one in claimed) == sorted(one.id for one in entries)
 
 
 async def test_a_process_is_alive_until_its_lease_runs_out_or_it_leaves(mongo: Mongo) -> None:
