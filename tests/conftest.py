@@ -19,6 +19,12 @@ from pymongo import MongoClient
 from broker.local import LocalBroker, free_port
 from broker.settings import Settings
 from broker.storage.embedded import EmbeddedMongo
+from tests.faults.figures import (  # noqa: F401 - hooks of pytest
+    pytest_configure,
+    pytest_sessionfinish,
+    pytest_terminal_summary,
+    pytest_testnodedown,
+)
 
 # The same random examples at every run, so that a failure is one of the change at hand; "thorough" tries new ones.
 # No deadline for one example: how long it takes is a matter of what else the machine does.
