@@ -342,10 +342,12 @@ async def test_whoever_wants_to_know_is_told_of_the_status_and_of_the_end(
         assert response.status == 200
     async with broker.client.delete(path, headers=headers) as response:
         assert response.status == 204
-    _, second, third = await receiver.wait(3, "/told")
-    assert second.body["snapshotPriority"] == 3
-    assert third.body["expiresAt"] < third.body["notifiedAt"]
-    assert len({one.body["id"] for one in (first, second, third)}) == 3
+    count, bodies = 3, [one.body for one in await receiver.wait(3, "/told")]
+    while not any(body["expiresAt"] < body["notifiedAt"] for body in bodies):  # one may come twice under load
+        count += 1
+        bodies = [one.body for one in await receiver.wait(count, "/told")]
+    assert any(body["snapshotPriority"] == 3 for body in bodies)
+    assert len({body["id"] for body in bodies}) == 3
 
 
 async def test_a_purge_deletes_the_snapshots_that_meet_its_query(
