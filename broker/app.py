@@ -40,10 +40,9 @@ from broker.notify.notifier import Notifier
 from broker.notify.periodic import PeriodicNotifications
 from broker.notify.registry import Registry
 from broker.notify.sending import Sender
-from broker.parts import open_census, open_data_models, open_http, open_mqtt, read_trust, run
+from broker.parts import open_census, open_data_models, open_http, open_mongo, open_mqtt, read_trust, run
 from broker.settings import Settings
 from broker.storage.census import CensusStore
-from broker.storage.client import Mongo
 from broker.storage.collator import Collator
 from broker.storage.contexts import ContextStore
 from broker.storage.edits import Edits
@@ -78,12 +77,10 @@ async def open_services(
     Raises NgsiLdError (Unavailable) when the database does not answer, UnusableStorage when it cannot serve Vela,
     SettingsError for a setting that only now turns out to be wrong.
     """
-    assert settings.mongo_uri is not None
     process = secrets.token_hex(4)
     async with contextlib.AsyncExitStack() as stack:
         outbound, poster = await stack.enter_async_context(open_http(settings))
-        mongo = await Mongo.connect(settings.mongo_uri, driver_name=settings.mongo_driver, database=settings.database)
-        stack.push_async_callback(mongo.close)
+        mongo = await stack.enter_async_context(open_mongo(settings))
 
         tenants = Tenants(mongo)
         processes = Processes(mongo)

@@ -66,6 +66,23 @@ def read_trust(settings: Settings) -> Trust:
 
 
 @contextlib.asynccontextmanager
+async def open_mongo(settings: Settings) -> AsyncIterator[Mongo]:
+    """The connected database; the log tells what would make it faster. Raises as `Mongo.connect`."""
+    assert settings.mongo_uri is not None
+    mongo = await Mongo.connect(settings.mongo_uri, driver_name=settings.mongo_driver, database=settings.database)
+    try:
+        if window := await mongo.history_window():
+            log.warning(
+                "MongoDB keeps old versions of documents, which slows down lasting updates up to threefold",
+                seconds=window,
+                fix="start each mongod with --setParameter minSnapshotHistoryWindowInSeconds=0",
+            )
+        yield mongo
+    finally:
+        await mongo.close()
+
+
+@contextlib.asynccontextmanager
 async def open_http(settings: Settings) -> AsyncIterator[tuple[Outbound, Poster]]:
     """What sends requests and notifications; its connections are closed at the end."""
     outbound = Outbound(OutboundPolicy(allow=settings.outbound_allow, deny=settings.outbound_deny))

@@ -29,6 +29,7 @@ Election = ObjectId
 Database = AsyncDatabase[dict[str, Any]]
 
 _MINIMUM_VERSION = 5
+_HISTORY = "minSnapshotHistoryWindowInSeconds"
 _EXPECTED_URI = "a connection string such as mongodb://USER:PASSWORD@HOST1,HOST2/?replicaSet=NAME"
 _LOST = (
     driver.ConnectionFailure,
@@ -124,6 +125,15 @@ class Mongo:
     def database(self, name: str) -> Any:
         """The database called `name`."""
         return self.client[name]
+
+    async def history_window(self) -> int:
+        """Seconds for which MongoDB keeps the versions of documents that were replaced; 0 where it does not tell."""
+        with storage_errors():
+            try:
+                answer = await self.client.admin.command({"getParameter": 1, _HISTORY: 1})
+            except driver.OperationFailure:  # the user may not ask, or a mongos answers, which has no such parameter
+                return 0
+        return int(answer[_HISTORY])
 
     async def ping(self) -> None:
         """Unavailable if MongoDB does not answer."""

@@ -194,6 +194,8 @@ class EmbeddedMongo:
             *("--wiredTigerCacheSizeGB", f"{self._cache_bytes / GIB:.2f}"),
             # Small updates spend more time on compressing their journal records than on writing them.
             *("--wiredTigerJournalCompressor", "none"),
+            # Nothing reads the past: else every version of a document is kept for five minutes (docs/adr/0013).
+            *("--setParameter", "minSnapshotHistoryWindowInSeconds=0"),
             *("--logpath", str(self._log_file), "--logappend", "--quiet"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
             *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"),

@@ -1,9 +1,10 @@
 """Counting the entities of a type anew while they change, and correcting the census by the result (docs/adr/0008).
 
-One snapshot of the database holds both the entities and the numbers of the census. If no flight of a living process
-stands beside the numbers, nothing that they contain is still to land: the difference between what is counted and what
-is stated is the error, and it stays the same whatever is written meanwhile. A fence keeps new flights away for the
-moment that it takes to find such a snapshot.
+One snapshot of the database holds both the entities and the numbers of the census: that of a transaction, which needs
+no history that the database would have to keep for everybody. If no flight of a living process stands beside the
+numbers, nothing that they contain is still to land: the difference between what is counted and what is stated is the
+error, and it stays the same whatever is written meanwhile. A fence keeps new flights away for the moment that it takes
+to find such a snapshot.
 """
 
 import asyncio
@@ -18,6 +19,7 @@ from enum import Enum, auto
 from typing import Any
 
 from pymongo import WriteConcern
+from pymongo.read_concern import ReadConcern
 
 from broker.storage.census import COLLECTION, ENTITIES, WRITERS
 from broker.storage.census_counts import Counts, add_entities, correction, counts_of
@@ -159,8 +161,7 @@ class Recounts:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _QUIET
         while True:
-            opening = self._client.start_session(snapshot=True)
-            async with await opening if inspect.isawaitable(opening) else opening as session:
+            async with _snapshot(self._client) as session:
                 stated = await census.find_one({"_id": name}, session=session)
                 seen = stated is not None and stated.get("recount", {}).get("token") == token
                 if seen and owners(stated.get("flights")) <= dead:
@@ -208,9 +209,20 @@ async def _correct(census: Any, stated: dict[str, Any], found: Counts, who: Reco
     return Outcome.EARLY if late else Outcome.DONE
 
 
-async def _opened(cursor: Any) -> Any:
-    """The cursor of an aggregation, which PyMongo has awaited and Motor does not."""
-    return await cursor if inspect.isawaitable(cursor) else cursor
+@asynccontextmanager
+async def _snapshot(client: Any) -> AsyncIterator[Any]:
+    """A session whose reads all see the database as it is for the first of them; at its end, a majority has seen it."""
+    concerns = {"read_concern": ReadConcern("snapshot"), "write_concern": WriteConcern(**DURABLE)}
+    async with (
+        await _opened(client.start_session()) as session,
+        await _opened(session.start_transaction(**concerns)),
+    ):
+        yield session
+
+
+async def _opened(opening: Any) -> Any:
+    """What PyMongo or Motor opens: the one has some of it awaited, the other the rest."""
+    return await opening if inspect.isawaitable(opening) else opening
 
 
 def owner(flight: str) -> str:

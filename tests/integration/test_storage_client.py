@@ -9,7 +9,7 @@ import bson.errors
 import pymongo.errors
 import pytest
 from bson.errors import BSONError
-from pymongo.errors import PyMongoError
+from pymongo.errors import OperationFailure, PyMongoError
 
 from broker.local import free_port
 from broker.ngsild.errors import BadRequestData, InternalError, NgsiLdError, PayloadTooLarge, Unavailable
@@ -188,3 +188,21 @@ async def test_a_server_that_cannot_keep_the_promises_is_refused_with_the_fix(se
 @pytest.mark.parametrize("server", [_Answers("5.0.0", setName="rs0"), _Answers("10.1.2", msg="isdbgrid")])
 async def test_replica_sets_and_sharded_clusters_are_accepted(server: Any) -> None:
     await Mongo(server, "vela")._check()
+
+
+async def test_the_history_that_mongodb_keeps_is_known(mongo: Mongo) -> None:
+    assert await mongo.history_window() == 0, "the private MongoDB keeps none"
+    window = "minSnapshotHistoryWindowInSeconds"
+    await mongo.client.admin.command({"setParameter": 1, window: 300})
+    try:
+        assert await mongo.history_window() == 300
+    finally:
+        await mongo.client.admin.command({"setParameter": 1, window: 0})
+
+
+async def test_a_server_that_does_not_tell_its_history_is_taken_as_it_is() -> None:
+    class Silent(_Answers):
+        async def command(self, name: object) -> dict[str, Any]:
+            raise OperationFailure("not authorized on admin to execute command", 13)
+
+    assert await Mongo(Silent("6.0.5"), "vela").history_window() == 0
