@@ -7,6 +7,7 @@ process looks for what the dead have left behind and for what has expired; what 
 import asyncio
 import secrets
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
 import orjson
@@ -70,7 +71,7 @@ class MakesContents(Protocol):
     async def make(self, source: str, content: str, token: str) -> None:
         """Make an empty content."""
 
-    async def instant(self, source: str) -> Any:
+    def reading(self) -> AbstractAsyncContextManager[Any]:
         """The present instant."""
 
     async def copy(
@@ -238,21 +239,14 @@ class SnapshotWork(Background):
 
     async def _fill(self, document: Document) -> tuple[str, list[dict[str, Any]]]:
         """Fill the content of a job from nothing; the status of the snapshot, and the details of its queries."""
-        definition, job = document["definition"], document["job"]
-        queries = orjson.loads(definition["queries"])
+        job = document["job"]
+        queries = orjson.loads(document["definition"]["queries"])
         try:
-            await self._contents.drop(job["content"])  # what an earlier attempt left
-            source = job.get("source", document["_id"]["tenant"])
-            await self._contents.make(source, job["content"], read_content(job["content"]).token)
-            instant = await self._contents.instant(source)
             if "source" in job:
-                await self._contents.copy(source, job["content"], instant, {})
+                await self._clone(document)
                 status, details = "success", document.get("details", [])
             else:
-                details = [
-                    await self._execute(document, query, f"/snapshotQueries/{index}", instant)
-                    for index, query in enumerate(queries)
-                ]
+                details = await self._copy(document, queries)
                 status = overall_status([one["resultStatus"] for one in details])
             await self._contents.complete(job["content"])
         except Unavailable:
@@ -268,18 +262,53 @@ class SnapshotWork(Background):
             return "failure", [_failed(failure)] * len(queries)
         return status, details
 
-    async def _execute(self, document: Document, written: dict[str, Any], pointer: str, instant: Any) -> dict[str, Any]:
+    async def _begin(self, document: Document) -> str:
+        """Make an empty content; the name of the one to copy from."""
+        job = document["job"]
+        source: str = job.get("source", document["_id"]["tenant"])
+        await self._contents.drop(job["content"])  # what an earlier attempt left
+        await self._contents.make(source, job["content"], read_content(job["content"]).token)
+        return source
+
+    async def _clone(self, document: Document) -> None:
+        source = await self._begin(document)
+        async with self._contents.reading() as instant:
+            await self._contents.copy(source, document["job"]["content"], instant, {})
+
+    async def _copy(self, document: Document, queries: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Copy what the queries select; the details of each.
+
+        One that MongoDB fails to execute ends the reading: the others are then executed anew, without it.
+        """
+        failed: dict[int, dict[str, Any]] = {}
+        while True:
+            await self._begin(document)
+            try:
+                async with self._contents.reading() as instant:
+                    return [
+                        failed.get(index) or await self._execute(document, query, index, instant)
+                        for index, query in enumerate(queries)
+                    ]
+            except _NotExecutedError as error:
+                failed[error.index] = error.details
+
+    async def _execute(self, document: Document, written: dict[str, Any], index: int, instant: Any) -> dict[str, Any]:
         """Execute one query; its ExecutionResultDetails (clause 5.2.42)."""
         tenant, content = document["_id"]["tenant"], document["job"]["content"]
         try:
             context = await self._contexts.resolve(orjson.loads(document["definition"]["context"]), tenant)
-            query, part = self._compile_query(written, context, pointer)
+            query, part = self._compile_query(written, context, f"/snapshotQueries/{index}")
             condition, decide = await self._queries.selection(tenant, query)
-            found = await self._contents.copy(tenant, content, instant, condition, decide, part)
         except Unavailable:
             raise
         except NgsiLdError as error:
             return _failed(error)
+        try:
+            found = await self._contents.copy(tenant, content, instant, condition, decide, part)
+        except Unavailable:
+            raise
+        except NgsiLdError as error:
+            raise _NotExecutedError(index, _failed(error)) from error
         return {"resultStatus": "success" if found else "empty"}
 
     async def _finish(self, document: Document, status: str, details: list[dict[str, Any]]) -> None:
@@ -295,6 +324,14 @@ class SnapshotWork(Background):
         else:  # it was deleted, or somebody else has the job now
             await self._notifier.withdraw(notice)
             await self._contents.drop(content)
+
+
+class _NotExecutedError(Exception):
+    """MongoDB could not execute the query with the number `index`; `details` say why."""
+
+    def __init__(self, index: int, details: dict[str, Any]) -> None:
+        self.index = index
+        self.details = details
 
 
 def _failed(error: NgsiLdError) -> dict[str, Any]:

@@ -196,6 +196,8 @@ class EmbeddedMongo:
             *("--wiredTigerJournalCompressor", "none"),
             # Nothing reads the past: else every version of a document is kept for five minutes (docs/adr/0013).
             *("--setParameter", "minSnapshotHistoryWindowInSeconds=0"),
+            # What has to read the past, such as the making of a snapshot, does so in a transaction.
+            *("--setParameter", "transactionLifetimeLimitSeconds=600"),
             *("--logpath", str(self._log_file), "--logappend", "--quiet"),
             *("--setParameter", "diagnosticDataCollectionEnabled=false"),
             *("--setParameter", "shutdownTimeoutMillisForSignaledShutdown=0"),

@@ -8,7 +8,6 @@ to find such a snapshot.
 """
 
 import asyncio
-import inspect
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable
 from collections.abc import Set as AbstractSet
@@ -19,12 +18,12 @@ from enum import Enum, auto
 from typing import Any
 
 from pymongo import WriteConcern
-from pymongo.read_concern import ReadConcern
 
 from broker.storage.census import COLLECTION, ENTITIES, WRITERS
 from broker.storage.census_counts import Counts, add_entities, correction, counts_of
 from broker.storage.client import DURABLE, Mongo, storage_errors
 from broker.storage.tenants import Tenants
+from broker.storage.transactions import opened, snapshot
 
 _QUIET = 0.7
 """Seconds for which a fence may stand: shorter than those after which it counts as left behind (`commit/census.py`)."""
@@ -111,7 +110,7 @@ class Recounts:
             if not claimed.matched_count:
                 return False
             by_type = [{"$unwind": "$state"}, {"$unwind": "$state.types"}, {"$group": {"_id": "$state.types"}}]
-            names = [one["_id"] async for one in await _opened(database[ENTITIES].aggregate(by_type))]
+            names = [one["_id"] async for one in await opened(database[ENTITIES].aggregate(by_type))]
             for name in names:
                 await database[COLLECTION].update_one(
                     {"_id": name}, {"$set": {f"doubts.{who.process}-0": _LONG_AGO}}, upsert=True
@@ -161,7 +160,7 @@ class Recounts:
         loop = asyncio.get_running_loop()
         deadline = loop.time() + _QUIET
         while True:
-            async with _snapshot(self._client) as session:
+            async with snapshot(self._client) as session:
                 stated = await census.find_one({"_id": name}, session=session)
                 seen = stated is not None and stated.get("recount", {}).get("token") == token
                 if seen and owners(stated.get("flights")) <= dead:
@@ -182,7 +181,7 @@ async def _count(entities: Any, name: str, session: Any) -> Counts:
         {"$group": {"_id": {"first": {"$first": "$state.types"}, "kinds": kinds}, "entities": {"$sum": 1}}},
     ]
     counts: defaultdict[str, int] = defaultdict(int)
-    async for alike in await _opened(entities.aggregate(pipeline, session=session, allowDiskUse=True)):
+    async for alike in await opened(entities.aggregate(pipeline, session=session, allowDiskUse=True)):
         shape = alike["_id"]
         add_entities(counts, shape["kinds"], alike["entities"], first=shape["first"] == name)
     return counts
@@ -207,22 +206,6 @@ async def _correct(census: Any, stated: dict[str, Any], found: Counts, who: Reco
     if not corrected.matched_count:
         return Outcome.BUSY
     return Outcome.EARLY if late else Outcome.DONE
-
-
-@asynccontextmanager
-async def _snapshot(client: Any) -> AsyncIterator[Any]:
-    """A session whose reads all see the database as it is for the first of them; at its end, a majority has seen it."""
-    concerns = {"read_concern": ReadConcern("snapshot"), "write_concern": WriteConcern(**DURABLE)}
-    async with (
-        await _opened(client.start_session()) as session,
-        await _opened(session.start_transaction(**concerns)),
-    ):
-        yield session
-
-
-async def _opened(opening: Any) -> Any:
-    """What PyMongo or Motor opens: the one has some of it awaited, the other the rest."""
-    return await opening if inspect.isawaitable(opening) else opening
 
 
 def owner(flight: str) -> str:

@@ -4,14 +4,18 @@ A content is registered in the `tenants` collection before its database comes in
 behind unknown. What no snapshot refers to any more is dropped, and dropped again after a while, in case that a write
 which was under way has brought it back; then it is forgotten.
 
-All that a snapshot copies is read as it was at one instant: MongoDB keeps that for some minutes (read concern
-"snapshot").
+All that a snapshot copies is read as it was at one instant, in one transaction. That may not last for long, nor change
+anything, so what is read passes through this process into a collection without indexes; from there MongoDB copies it.
 """
 
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any
 
-from bson import Timestamp
+from bson import decode
+from bson.codec_options import CodecOptions
+from bson.raw_bson import RawBSONDocument
 from pymongo import WriteConcern
 
 from broker.ngsild.model import Entity
@@ -21,13 +25,22 @@ from broker.storage.entities import COLLECTION
 from broker.storage.snapshot_census import count_content, forget_count
 from broker.storage.snapshot_parts import EVERYTHING, Part, combining, reducing
 from broker.storage.tenants import Tenants
+from broker.storage.transactions import snapshot
 
 _CANDIDATES = "snapshotCandidates"
-_REJECTED_AT_ONCE = 1_000
+_BYTES_AT_ONCE = 1 << 20
+_RAW: CodecOptions[RawBSONDocument] = CodecOptions(document_class=RawBSONDocument)
 _YOUNG = 60.0
 """Seconds after which a content that no snapshot refers to was not made for one that is just being created."""
 
 Filter = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What is read as it was at one instant."""
+
+    session: Any
 
 
 class SnapshotContents:
@@ -55,16 +68,22 @@ class SnapshotContents:
             command = {"createIndexes": COLLECTION, "indexes": indexes, "writeConcern": DURABLE}
             await self._mongo.database(name).command(command)
 
-    async def instant(self, source: str) -> Timestamp:
-        """The present instant, at which a content can be read later, with all that was acknowledged so far."""
-        instant: Timestamp = (await self._look(source, {}, None))["atClusterTime"]
-        return instant
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[Reading]:
+        """An instant: what is copied of it is as it is now, with all that was acknowledged so far.
+
+        Raises InternalError where copying takes longer than MongoDB lets a transaction go on.
+        """
+        with storage_errors():
+            async with snapshot(self._mongo.client) as session:
+                await self._registry.find_one({}, session=session)  # the instant is that of the first read
+                yield Reading(session)
 
     async def copy(
         self,
         source: str,
         content: str,
-        instant: Timestamp,
+        instant: Reading,
         condition: Filter,
         decide: Callable[[Entity], bool] | None = None,
         part: Part = EVERYTHING,
@@ -74,17 +93,11 @@ class SnapshotContents:
         If there is `decide`, it has the last word on each. A part of an entity that is there already is added to it.
         """
         origin, target = await self._tenants.database(source), await self._tenants.database(content)
-        if decide is None:
-            await _pour(origin, COLLECTION, condition, target, COLLECTION, part, instant)
-            return bool((await self._look(source, condition, instant))["firstBatch"])
-        # Candidates are copied first: so what is decided about is what will be kept, whatever changes meanwhile.
         candidates = target[_CANDIDATES]
         with storage_errors():
             await candidates.drop()
-        await _pour(origin, COLLECTION, condition, target, _CANDIDATES, EVERYTHING, instant)
-        await _reject(candidates, decide)
-        await _pour(target, _CANDIDATES, {}, target, COLLECTION, part, None)
-        with storage_errors():
+            await _transfer(origin, condition, candidates, decide, instant.session)
+            await _pour(target, part)
             accepted = await candidates.find_one({}, {"_id": 1})
             await candidates.drop()
         return accepted is not None
@@ -120,60 +133,46 @@ class SnapshotContents:
                 await forget_count(self._mongo, content)
                 await self._registry.delete_one({"_id": content})
 
-    async def _look(self, source: str, condition: Filter, instant: Timestamp | None) -> dict[str, Any]:
-        """One entity that fulfils a filter, by its id, as the cursor of an answer."""
-        database = await self._tenants.database(source)
-        command = {
-            "find": COLLECTION,
-            "filter": condition,
-            "projection": {"_id": 1},
-            "limit": 1,
-            "singleBatch": True,
-            "readConcern": _at(instant),
-        }
-        with storage_errors():
-            cursor: dict[str, Any] = (await database.command(command))["cursor"]
-            return cursor
 
-
-async def _pour(
-    origin: Any, name: str, condition: Filter, target: Any, into: str, part: Part, instant: Timestamp | None
+async def _transfer(
+    origin: Any, condition: Filter, candidates: Any, decide: Callable[[Entity], bool] | None, session: Any
 ) -> None:
-    """Have MongoDB copy the entities that fulfil a filter from one collection into another."""
+    """Copy the entities that fulfil a filter, and are not decided against, without looking into them otherwise."""
+    pending: list[RawBSONDocument] = []
+    size = 0
+    async for document in origin[COLLECTION].with_options(codec_options=_RAW).find(condition, session=session):
+        if decide is None or decide(as_entity(decode(document.raw))):
+            pending.append(document)
+            size += len(document.raw)
+        if size > _BYTES_AT_ONCE:
+            await _insert(candidates, pending)
+            pending, size = [], 0
+    if pending:
+        await _insert(candidates, pending)
+
+
+async def _insert(candidates: Any, documents: list[RawBSONDocument]) -> None:
+    command = {"insert": candidates.name, "documents": documents, "ordered": False, "writeConcern": DURABLE}
+    await candidates.database.command(command)
+
+
+async def _pour(target: Any, part: Part) -> None:
+    """Have MongoDB copy the candidates to where they belong."""
     merge = {
-        "into": {"db": target.name, "coll": into},
+        "into": COLLECTION,
         "on": "_id",
         "whenMatched": "replace" if part.everything else combining(),
         "whenNotMatched": "insert",
     }
-    command = {
-        "aggregate": name,
-        "pipeline": [{"$match": condition}, reducing(part), {"$merge": merge}],
-        "cursor": {},
-        "allowDiskUse": True,
-        "writeConcern": DURABLE,
-    }
-    if instant is not None:
-        command["readConcern"] = _at(instant)
-    with storage_errors():
-        await origin.command(command)
-
-
-async def _reject(candidates: Any, decide: Callable[[Entity], bool]) -> None:
-    rejected: list[str] = []
-    with storage_errors():
-        async for document in candidates.find():
-            if not decide(as_entity(document)):
-                rejected.append(document["_id"])
-            if len(rejected) == _REJECTED_AT_ONCE:
-                await candidates.delete_many({"_id": {"$in": rejected}})
-                rejected = []
-        if rejected:
-            await candidates.delete_many({"_id": {"$in": rejected}})
-
-
-def _at(instant: Timestamp | None) -> dict[str, Any]:
-    return {"level": "snapshot"} if instant is None else {"level": "snapshot", "atClusterTime": instant}
+    await target.command(
+        {
+            "aggregate": _CANDIDATES,
+            "pipeline": [reducing(part), {"$merge": merge}],
+            "cursor": {},
+            "allowDiskUse": True,
+            "writeConcern": DURABLE,
+        }
+    )
 
 
 def _before(field: str, seconds: float) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Work on snapshots beside the requests, over a real MongoDB: filling, taking over, clearing up, notices (5.16)."""
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
@@ -10,7 +11,7 @@ from broker.core.queries import EntityQuery
 from broker.core.snapshot_notices import SnapshotNotifier
 from broker.core.snapshot_work import SnapshotWork
 from broker.ngsild.content import snapshot_content
-from broker.ngsild.errors import BadRequestData, ResourceNotFound, Unavailable
+from broker.ngsild.errors import BadRequestData, InternalError, ResourceNotFound, Unavailable
 from broker.outbound import OutboundError
 from broker.storage.client import Mongo
 from broker.storage.entities import COLLECTION
@@ -35,7 +36,7 @@ class Alive:
 
 
 class Queries:
-    """Selects everything; a query that says "fail" or "wait" does so, the latter once."""
+    """Selects everything; a query that says "fail" or "wait" does so, the latter once; "refuse": MongoDB fails."""
 
     def __init__(self) -> None:
         self.waited = False
@@ -46,9 +47,11 @@ class Queries:
         if "wait" in query and not self.waited:
             self.waited = True
             raise Unavailable("Not now.")
-        return EntityQuery(id_pattern=query.get("idPattern")), EVERYTHING
+        return EntityQuery(id_pattern="(" if "refuse" in query else query.get("idPattern")), EVERYTHING
 
     async def selection(self, _tenant: str, query: EntityQuery) -> tuple[dict[str, Any], None]:
+        if query.id_pattern == "(":
+            return {"_id": {"$regex": "("}}, None
         return {"_id": query.id_pattern} if query.id_pattern is not None else {}, None
 
 
@@ -222,10 +225,10 @@ class TestFilling:
     async def test_all_is_read_as_it_was_at_one_instant(self, node: Node, first: Process) -> None:
         content = snapshot_content("", KEY["id"], "now")
         await first.contents.make("", content, "now")
-        instant = await first.contents.instant("")
-        await node.committer.submit_many("", [update(1, a=99), create(7, a=7)])
-        assert await first.contents.copy("", content, instant, {"_id": {"$ne": entity_id(0)}})
-        assert not await first.contents.copy("", content, instant, {"_id": entity_id(7)})
+        async with first.contents.reading() as instant:
+            await node.committer.submit_many("", [update(1, a=99), create(7, a=7)])
+            assert await first.contents.copy("", content, instant, {"_id": {"$ne": entity_id(0)}})
+            assert not await first.contents.copy("", content, instant, {"_id": entity_id(7)})
         found = await node.store.load(content, [entity_id(number) for number in (0, 1, 2, 7)])
         assert sorted(found) == [entity_id(1), entity_id(2)]
         assert value_of(found[entity_id(1)], "a") == 1
@@ -239,6 +242,31 @@ class TestFilling:
         assert [one["resultStatus"] for one in stored["details"]] == ["failure", "empty", "success"]
         assert stored["details"][0]["problemDetails"]["detail"] == "It cannot be."
         assert stored["status"] == "partial"
+
+    async def test_a_query_that_mongodb_refuses_spoils_no_other(self, first: Process) -> None:
+        document = preparing("p1", {}, {"refuse": True}, {"idPattern": "none"}, {"refuse": True})
+        await first.store.insert(document)
+        first.work.start_job(document)
+        await until(first.ended)
+        stored = await first.stored()
+        assert [one["resultStatus"] for one in stored["details"]] == ["success", "failure", "empty", "failure"]
+        assert "MongoDB cannot use" in stored["details"][1]["problemDetails"]["detail"]
+
+    async def test_a_snapshot_that_takes_longer_than_mongodb_lets_it_fails_with_the_setting(
+        self, mongo: Mongo, first: Process, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("broker.storage.transactions._SHORT", 0.5)
+        limit = "transactionLifetimeLimitSeconds"
+        answer = await mongo.client.admin.command({"setParameter": 1, limit: 1})
+        content = snapshot_content("", KEY["id"], "late")
+        try:
+            await first.contents.make("", content, "late")
+            with pytest.raises(InternalError, match=limit):  # noqa: PT012 - it is raised where the reading ends
+                async with first.contents.reading() as instant:
+                    await asyncio.sleep(3)
+                    await first.contents.copy("", content, instant, {})
+        finally:
+            await mongo.client.admin.command({"setParameter": 1, limit: answer["was"]})
 
     async def test_a_snapshot_waits_for_a_lost_storage(self, monkeypatch: pytest.MonkeyPatch, first: Process) -> None:
         monkeypatch.setattr("broker.core.snapshot_work._PAUSE", 0.01)
