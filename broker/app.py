@@ -63,6 +63,7 @@ from broker.storage.source_alias import kept_alias
 from broker.storage.subscriptions import SubscriptionStore
 from broker.storage.tenants import Tenants
 from broker.telemetry import CommitMetrics, Metrics
+from broker.web.load import Load
 from broker.web.rendered import RenderedEntities
 from broker.web.services import Services
 from broker.web.snapshot_queries import compile_snapshot_query
@@ -262,4 +263,7 @@ async def open_services(
                 settings.source_alias or await kept_alias(mongo), {"product": "Vela", "version": __version__}
             ),
             rendered=RenderedEntities(settings.read_cache_bytes, metrics.read_cache),
+            load=Load(
+                committer, metrics.refused, longest_wait=settings.max_wait, most_bytes=settings.max_pending_bytes
+            ),
         )

@@ -54,6 +54,12 @@ class Settings:
         "again when SIGHUP asks for a rolling restart.")
     max_body_bytes: int = _setting(16 * MIB, "bytes", "Server",
         "Largest request body; a larger one is answered 413.", lowest=KIB)
+    max_connections: int = _setting(10_000, "integer", "Server",
+        "Connections of clients, per worker, but no more than half of the files that the system lets a process open. "
+        "A further one is answered 503 and closed.", lowest=10)
+    max_pending_bytes: int = _setting(64 * MIB, "bytes", "Server",
+        "Bytes of request bodies that may be under way, per worker; past it, requests are answered 503 with "
+        "Retry-After.", lowest=KIB)
     max_batch: int = _setting(10_000, "integer", "Server",
         "Most elements in one batch operation; a larger one is answered 413.", lowest=1)
     cors_origins: tuple[str, ...] = _setting((), "list", "Server",
@@ -93,8 +99,8 @@ class Settings:
     max_queue: int = _setting(10_000, "integer", "Writing",
         "Updates that may wait for their commit; past it, writes are answered 503 with Retry-After.", lowest=1)
     max_wait: float = _setting(5.0, "seconds", "Writing",
-        "How long an update may be expected to wait for its commit, by the present pace; past it, writes are answered "
-        "503 with Retry-After. A few hundred may wait in any case.", lowest=0.01)
+        "How long an update may be expected to wait for its commit, or any request for its turn, by the present pace; "
+        "past it, requests are answered 503 with Retry-After. A hundred or two may wait in any case.", lowest=0.01)
     group_max: int = _setting(1_000, "integer", "Writing",
         "Most updates in one commit group.", lowest=1)
     group_bytes: int = _setting(8 * MIB, "bytes", "Writing",

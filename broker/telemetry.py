@@ -321,6 +321,12 @@ class Metrics:
         registry.register(self.requests)
         self.read_cache = CacheStatistics("vela_read_cache", "Renderings of entities for answers")
         registry.register(self.read_cache)
+        self.refused = Counter(
+            "vela_refused",
+            "Requests answered 503 before they were looked into, because the worker had too much to do. No other "
+            "metric counts them.",
+            registry=registry,
+        )
         self.commit_groups = Counter("vela_commit_groups", "Groups of updates committed.", registry=registry)
         self.group_size = Histogram(
             "vela_commit_group_size", "Updates in one committed group.", buckets=SIZES, registry=registry

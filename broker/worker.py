@@ -4,6 +4,7 @@ import asyncio
 import ctypes
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
@@ -26,6 +27,8 @@ from broker.web.server import Server
 
 BACKLOG = 1024
 """Connections that may wait in the queue of a socket, as they do while a worker is started again."""
+
+_MOST_FILES = 1 << 16
 
 _GC_THRESHOLD = 50_000
 """New containers before the garbage collector looks at them: requests make thousands that die without its help."""
@@ -57,6 +60,16 @@ def end_with(parent: int) -> None:
         raise WorkerError("The broker that started this worker has ended.")
 
 
+def open_files() -> int:
+    """How many files this process may open: as many as the system lets it have, from now on."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_FILES if hard == resource.RLIM_INFINITY else min(hard, _MOST_FILES)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
+
+
 async def _serve(settings: Settings, wiring: Wiring) -> None:
     gc.set_threshold(_GC_THRESHOLD, 20, 50)  # before the subscriptions are loaded: there may be very many
     stopping = asyncio.Event()
@@ -67,7 +80,12 @@ async def _serve(settings: Settings, wiring: Wiring) -> None:
     reporting.start()
     try:
         async with open_services(settings, metrics, reporting.exposition) as services:
-            server = Server(make_dispatcher(services), max_body_bytes=settings.max_body_bytes)
+            server = Server(
+                make_dispatcher(services),
+                services.load,
+                max_body_bytes=settings.max_body_bytes,
+                most_connections=min(settings.max_connections, open_files() // 2),
+            )
             metrics.worker.connections = lambda: server.connected
             sockets = [socket.socket(fileno=number) for number in wiring.listening]
             listening = [await loop.create_server(server, sock=one.dup(), backlog=BACKLOG) for one in sockets]

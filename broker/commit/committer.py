@@ -69,7 +69,8 @@ class Committer:
         self._lanes: dict[str, _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
-        self._pace = Pace()
+        self._pace = Pace(_LEAST_QUEUE)
+        self._most = limits.max_queue
         self.queued = 0
 
     async def submit(self, tenant: str, entity_id: str, mutation: Mutation, size: int = 0) -> Any:
@@ -91,9 +92,11 @@ class Committer:
     def _enqueue(self, tenant: str, mutations: Sequence[tuple[str, Mutation]], size: int) -> Submission:
         count = len(mutations)
         if self.queued:
-            self._check_room(count)
+            refusal = self.refusal()
+            if refusal is not None:
+                raise refusal
         else:
-            self._pace.begin(self._loop.time())
+            self._keep_pace(self._pace.begin(self._loop.time()))
         lane = self._lanes.get(tenant)
         if lane is None:
             lane = self._lanes[tenant] = _Lane(tenant)
@@ -105,19 +108,29 @@ class Committer:
         self._schedule(lane)
         return submission
 
-    def _check_room(self, count: int) -> None:
-        """Overloaded if too much waits, by number or by the time that it takes; a batch fits where one update does."""
+    @property
+    def full(self) -> bool:
+        """Whether so much waits, by number or by the time that it takes, that nothing more is taken.
+
+        A batch is taken whole as long as it is not: else single updates would leave it no room, ever.
+        """
+        return self.queued >= self._most
+
+    def refusal(self) -> Overloaded | None:
+        """Why nothing more is taken; None if it is."""
+        if not self.full:
+            return None
         rate = self._pace.rate
-        most = self._limits.max_queue
-        if rate is not None:
-            most = min(most, max(_LEAST_QUEUE, int(rate * self._limits.longest_wait)))
-        if self.queued < most and self.queued + count <= self._limits.max_queue:
-            return
         seconds = self.queued / rate if rate else 1.0
-        raise Overloaded(
+        return Overloaded(
             f"{self.queued} updates wait already, for about {seconds:.1f} s: the broker is overloaded; try again.",
             retry_after=max(1, math.ceil(seconds)),
         )
+
+    def _keep_pace(self, rate: float | None) -> None:
+        limits = self._limits
+        within = limits.max_queue if rate is None else max(_LEAST_QUEUE, int(rate * limits.longest_wait))
+        self._most = min(limits.max_queue, within)
 
     async def drain(self, timeout: float) -> bool:  # noqa: ASYNC109 - the callers want a bool, not TimeoutError
         """Wait until nothing waits or is in flight; False if that takes longer than `timeout` seconds."""
@@ -184,7 +197,7 @@ class Committer:
     def _finish(self, lane: _Lane, entries: list[Entry], in_doubt: frozenset[str]) -> None:
         lane.in_flight -= 1
         self.queued -= len(entries)
-        self._pace.committed(len(entries), self._loop.time())
+        self._keep_pace(self._pace.committed(len(entries), self.queued, self._loop.time()))
         self._free(lane, {entry.entity_id for entry in entries} - in_doubt)
 
     def _free(self, lane: _Lane, entity_ids: AbstractSet[str]) -> None:

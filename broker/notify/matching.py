@@ -164,7 +164,7 @@ class ConditionIndex(Generic[T]):
     __slots__ = ("_any", "_by_id", "_by_type")
 
     def __init__(self) -> None:
-        self._by_id: dict[str, _Bucket[T]] = {}
+        self._by_id: dict[str, _Bucket[T] | T] = {}  # the entry itself where it is the only one, as it mostly is
         self._by_type: dict[str, _Bucket[T]] = {}
         self._any: dict[str, _Bucket[T]] = {}
 
@@ -174,33 +174,50 @@ class ConditionIndex(Generic[T]):
     def add(self, entry: T) -> None:
         """List an entry."""
         for kind, key in entry.condition.index_keys:
+            if kind == "id":
+                self._add_to_id(key, entry)
+                continue
             buckets = self._buckets(kind)
             bucket = buckets.get(key)
             if bucket is None:
                 bucket = buckets[key] = _Bucket()
             bucket.add(entry)
 
+    def _add_to_id(self, key: str, entry: T) -> None:
+        listed = self._by_id.setdefault(key, entry)
+        if isinstance(listed, _Bucket):
+            listed.add(entry)
+        elif listed is not entry:
+            bucket = self._by_id[key] = _Bucket()
+            bucket.add(listed)
+            bucket.add(entry)
+
     def remove(self, entry: T) -> None:
         """Take an entry off the list."""
         for kind, key in entry.condition.index_keys:
-            buckets = self._buckets(kind)
-            bucket = buckets.get(key)
-            if bucket is not None:
-                bucket.remove(entry)
-                if not bucket:
+            buckets: dict[str, Any] = self._by_id if kind == "id" else self._buckets(kind)
+            listed = buckets.get(key)
+            if isinstance(listed, _Bucket):
+                listed.remove(entry)
+                if not listed:
                     del buckets[key]
+            elif listed is entry:
+                del buckets[key]
 
     def candidates(self, change: Change) -> Iterable[T]:
         """The entries worth asking whether they fire for `change`."""
         entity: Any = change.after if change.after is not None else change.before
         buckets = [bucket for name in entity["types"] if (bucket := self._by_type.get(name)) is not None]
-        if (by_id := self._by_id.get(change.entity_id)) is not None:
-            buckets.append(by_id)
+        found: dict[T, None] = {}
+        if self._by_id and (by_id := self._by_id.get(change.entity_id)) is not None:
+            if isinstance(by_id, _Bucket):
+                buckets.append(by_id)
+            else:
+                found[by_id] = None
         if self._any:
             buckets.append(self._any[""])
         if not buckets:
-            return ()
-        found: dict[T, None] = {}
+            return found
         changed = change.attributes
         for bucket in buckets:
             found.update(bucket.all)
@@ -212,7 +229,7 @@ class ConditionIndex(Generic[T]):
         return found
 
     def _buckets(self, kind: str) -> dict[str, _Bucket[T]]:
-        return self._by_id if kind == "id" else self._by_type if kind == "type" else self._any
+        return self._by_type if kind == "type" else self._any
 
 
 def _attribute_events(change: Change) -> dict[str, int]:

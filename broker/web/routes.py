@@ -27,6 +27,7 @@ from broker.web import (
 )
 from broker.web.cors import Cors
 from broker.web.endpoint import Body, Endpoint, Handler, ReadParameters
+from broker.web.load import Kind
 from broker.web.negotiation import GEO_JSON, JSON, JSON_LD
 from broker.web.server import Dispatcher
 from broker.web.services import Services
@@ -34,6 +35,8 @@ from broker.web.services import Services
 API = "/ngsi-ld/v1"
 _LINKED = (JSON, JSON_LD)
 _ENTITIES = (*_LINKED, GEO_JSON)
+_QUERY = f"{API}/entityOperations/query"
+_VITAL = ("/health/live", "/health/ready", "/metrics")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +56,14 @@ class Route:
     answers: tuple[str, ...] = ()
     merge_patch: bool = False
     on_snapshots: bool = True
+
+    @property
+    def kind(self) -> Kind:
+        """What its requests ask for."""
+        if self.path in _VITAL:
+            return Kind.VITAL
+        written = self.path.startswith((f"{API}/entities", f"{API}/entityOperations"))
+        return Kind.COMMIT if written and self.method != "GET" and self.path != _QUERY else Kind.WORK
 
 
 ROUTES = (
@@ -95,7 +106,7 @@ ROUTES = (
     Route("POST", f"{API}/entityOperations/update", batch.batch_update, batch.read_update_parameters, Body.MANY),
     Route("POST", f"{API}/entityOperations/delete", batch.batch_delete, body=Body.OPAQUE),
     # 6.23 Queries in a body
-    Route("POST", f"{API}/entityOperations/query", entities.query_by_document, query_documents.read_document_parameters,
+    Route("POST", _QUERY, entities.query_by_document, query_documents.read_document_parameters,
           Body.ONE, answers=_ENTITIES),
     # 6.25 to 6.28 Entity types and attributes
     Route("GET", f"{API}/types", discovery.retrieve_types, discovery.read_list_parameters, answers=_LINKED),
@@ -177,5 +188,5 @@ def make_dispatcher(services: Services) -> Dispatcher:
             merge_patch=route.merge_patch,
             on_snapshots=route.on_snapshots,
         )
-        dispatcher.add(route.method, route.path, endpoint.handle)
+        dispatcher.add(route.method, route.path, endpoint.handle, route.kind)
     return dispatcher

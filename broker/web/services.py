@@ -21,6 +21,7 @@ from broker.jsonld.contexts import Contexts
 from broker.settings import Settings
 from broker.storage.client import Mongo
 from broker.telemetry import Metrics
+from broker.web.load import Load
 from broker.web.rendered import RenderedEntities
 
 
@@ -48,3 +49,4 @@ class Services:
     snapshots: Snapshots
     identity: SourceIdentity
     rendered: RenderedEntities
+    load: Load

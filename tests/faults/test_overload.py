@@ -103,7 +103,7 @@ async def test_under_many_times_its_capacity_a_broker_answers_in_time_stays_smal
     start_broker: Callable[..., LocalBroker], note: Note
 ) -> None:
     # So slow on purpose that one load generator asks for many times what can be committed.
-    local = await asyncio.to_thread(start_broker, group_max=20, groups_in_flight=1, max_wait=0.1)
+    local = await asyncio.to_thread(start_broker, group_max=4, groups_in_flight=1, max_wait=0.1)
     seconds = float(os.environ.get("VELA_OVERLOAD_SECONDS") or 4)
     population = Population("overload", 500)
     async with client_of(local) as client:
@@ -114,7 +114,7 @@ async def test_under_many_times_its_capacity_a_broker_answers_in_time_stays_smal
         flood = Flood(local, population)
         before = rate_of(await flood.run(64, 2))
         small = await metric(client, "process_resident_memory_bytes")
-        overload = await flood.run(1_500, seconds)
+        overload = await flood.run(3_000, seconds)
         grown = await metric(client, "process_resident_memory_bytes") - small
         after = rate_of(await flood.run(64, 2))
     statuses = Counter(overload.statuses)

@@ -13,6 +13,7 @@ from broker.ngsild.errors import (
     BadRequestData,
     InternalError,
     NonexistentTenant,
+    Overloaded,
     PayloadTooLarge,
     ResourceNotFound,
     Unavailable,
@@ -569,13 +570,35 @@ class TestBounds:
         assert sum([await node.value("n", number) for number in range(3)]) == 10
         assert await node.run(increment("n", 1)) == [4]
 
-    async def test_a_batch_larger_than_the_queue_is_taken_when_nothing_else_waits(self, start: Start) -> None:
+    async def test_a_batch_is_taken_whole_as_long_as_the_queue_is_not_full(self, start: Start) -> None:
         node = await start(max_queue=10)
         assert await node.run(*(create(number) for number in range(30))) == [None] * 30
-        batches = [[update(number, a=1) for number in range(8)] for _ in range(2)]
-        first, second = await asyncio.gather(*(node.run(*batch) for batch in batches), return_exceptions=True)
-        assert isinstance(first, list)
-        assert isinstance(second, Unavailable)
+        batches = [[update(number, a=1) for number in range(8)] for _ in range(3)]
+        outcomes = await asyncio.gather(*(node.run(*batch) for batch in batches), return_exceptions=True)
+        assert [type(one) for one in outcomes] == [list, list, Overloaded]
+
+    async def test_what_waits_is_bounded_by_the_time_that_it_takes(self, start: Start) -> None:
+        node = await start(max_queue=600, longest_wait=0.2, group_max=20, groups_in_flight=1)
+
+        async def slowly(_writes: Writes) -> None:
+            node.store.interfere = slowly
+            await asyncio.sleep(0.02)  # 1,000 updates a second at most
+
+        await node.run(create(0))
+        node.store.interfere = slowly
+        tasks = []
+        waiting = []
+        async with asyncio.timeout(30):
+            while not waiting or waiting[-1] >= 400:
+                refusal = node.committer.refusal()
+                if refusal is None:
+                    tasks.append(asyncio.create_task(node.committer.submit("", *create(len(tasks) + 1))))
+                else:
+                    waiting.append(int(refusal.detail.split()[0]))
+                await asyncio.sleep(0.001 if refusal else 0)
+            assert max(waiting) == 600, "while nothing is known of the pace only the number counts"
+            assert set(await asyncio.gather(*tasks)) == {None}
+        assert not node.committer.full
 
     async def test_draining_waits_for_what_is_under_way(self, node: Node) -> None:
         assert await node.committer.drain(1)

@@ -1,52 +1,15 @@
 """Requests in one piece and in several, one behind the other: the same answers, in the same order."""
 
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import orjson
 import pytest
 
-from tests.integration.wire import Answer, encode
+from tests.integration.wire import Answer, connected, encode
 
 ENTITY = "/ngsi-ld/v1/entities/urn:ngsi-ld:Lane:1"
 PATCH = ("PATCH", ENTITY + "/attrs")
 JSON = {"Content-Type": "application/json"}
-
-
-class Wire:
-    """One connection: bytes out, answers in."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-        self._buffer = b""
-        self.send = connection.sendall
-
-    def receive(self, method: str = "GET") -> Answer:
-        """The next answer; `method` is that of its request."""
-        while b"\r\n\r\n" not in self._buffer:
-            self._more()
-        head, _, self._buffer = self._buffer.partition(b"\r\n\r\n")
-        status, _, lines = head.decode().partition("\r\n")
-        headers = dict(line.split(": ", 1) for line in lines.split("\r\n"))
-        length = 0 if method == "HEAD" else int(headers.get("Content-Length", 0))
-        while len(self._buffer) < length:
-            self._more()
-        body, self._buffer = self._buffer[:length], self._buffer[length:]
-        return Answer(int(status.split()[1]), headers, body)
-
-    def _more(self) -> None:
-        data = self._connection.recv(65536)
-        assert data, f"closed behind {self._buffer!r}"
-        self._buffer += data
-
-
-@contextmanager
-def connected(port: int) -> Iterator[Wire]:
-    with socket.create_connection(("127.0.0.1", port), 10) as connection:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        yield Wire(connection)
 
 
 def patch(value: Any) -> bytes:
