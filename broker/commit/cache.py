@@ -19,11 +19,11 @@ _Key = str | tuple[str, str]
 
 
 class EntityCache:
-    """Entities by (tenant, id), up to `max_bytes` in all, of which `fresh_bytes` as JSON (None: an eighth)."""
+    """Entities by (tenant, id), up to `max_bytes` in all, of which `fresh_bytes` as JSON (None: a quarter)."""
 
     def __init__(self, max_bytes: int, fresh_bytes: int | None = None) -> None:
         self._max_bytes = max_bytes
-        self._fresh_bytes = max_bytes // 8 if fresh_bytes is None else fresh_bytes
+        self._fresh_bytes = max_bytes // 4 if fresh_bytes is None else fresh_bytes
         self._fresh = _Tier()
         self._packed = _Tier()
         self._packing = Packing()

@@ -7,11 +7,14 @@ business of its endpoint (`endpoints.py`), which rests longer after each failure
 import asyncio
 import time
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from broker.notify.mqtt_address import MqttDestination, MqttServer
-from broker.notify.mqtt_connection import Connects, MqttConnection
 from broker.notify.trust import Trust, UntrustworthyError
 from broker.outbound import OutboundError, OutboundRefused
+
+if TYPE_CHECKING:
+    from broker.notify.mqtt_connection import Connects, MqttConnection
 
 _LOOKS_PER_IDLE_TIME = 4
 
@@ -20,7 +23,7 @@ _LOOKS_PER_IDLE_TIME = 4
 class _Link:
     """A connection, or one that is being opened; `users` wait for it or for something on it."""
 
-    opening: asyncio.Task[MqttConnection]
+    opening: "asyncio.Task[MqttConnection]"
     users: int = 0
     used_at: float = field(default_factory=time.monotonic)
 
@@ -45,7 +48,7 @@ class MqttPublisher:
     """
 
     def __init__(
-        self, outbound: Connects, trust: Trust, *, connections: int = 250, idle: float = 60.0, timeout: float = 5.0
+        self, outbound: "Connects", trust: Trust, *, connections: int = 250, idle: float = 60.0, timeout: float = 5.0
     ) -> None:
         self._outbound = outbound
         self._trust = trust
@@ -109,11 +112,13 @@ class MqttPublisher:
         link = self._links[server] = _Link(asyncio.create_task(self._open(server)))
         return link
 
-    async def _open(self, server: MqttServer) -> MqttConnection:
+    async def _open(self, server: MqttServer) -> "MqttConnection":
         try:
             tls = self._trust.context(server.ca) if server.tls else None
         except UntrustworthyError as error:
             raise OutboundError(str(error)) from error
+        from broker.notify.mqtt_connection import MqttConnection  # paho takes 3 MB: only who uses MQTT has it
+
         return await MqttConnection.open(server, self._outbound, tls, self._timeout)
 
     def _make_room(self) -> None:
