@@ -105,7 +105,7 @@ class Settings:
         "Most updates in one commit group.", lowest=1)
     group_bytes: int = _setting(8 * MIB, "bytes", "Writing",
         "Most bytes in one commit group.", lowest=KIB)
-    groups_in_flight: int = _setting(2, "integer", "Writing",
+    groups_in_flight: int = _setting(3, "integer", "Writing",
         "Commit groups that may be under way at once.", lowest=1, highest=64)
     group_eager: int = _setting(20, "integer", "Writing",
         "Updates that must wait before a further group starts while one is under way.", lowest=1)

@@ -23,6 +23,9 @@ from broker.ngsild.mutations import Mutation
 
 log = structlog.get_logger(__name__)
 
+_SMALL_GROUP = 150
+"""Mutations in a group, unless so many wait that this would be less than half of them (docs/adr/0015)."""
+
 _LEAST_QUEUE = 200
 """Mutations that may wait however slow the storage is, for as long as `max_queue` lets them."""
 
@@ -41,7 +44,7 @@ class Limits:
     max_queue: int = 10_000
     group_max: int = 1_000
     group_bytes: int = 8 << 20
-    groups_in_flight: int = 2
+    groups_in_flight: int = 3
     group_eager: int = 20
     longest_wait: float = 5.0
 
@@ -165,7 +168,8 @@ class Committer:
         entries: list[Entry] = []
         size = 0
         waiting, busy, blocked = lane.waiting, lane.busy, lane.blocked
-        while waiting and len(entries) < self._limits.group_max and (size < self._limits.group_bytes or not entries):
+        most = min(self._limits.group_max, max(_SMALL_GROUP, len(waiting) // 2))
+        while waiting and len(entries) < most and (size < self._limits.group_bytes or not entries):
             entry = waiting.popleft()
             if entry.entity_id in busy:
                 blocked.setdefault(entry.entity_id, []).append(entry)
