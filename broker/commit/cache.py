@@ -23,6 +23,7 @@ class EntityCache:
 
     def __init__(self, max_bytes: int, fresh_bytes: int | None = None) -> None:
         self._max_bytes = max_bytes
+        self._largest = max_bytes // 4
         self._fresh_bytes = max_bytes // 4 if fresh_bytes is None else fresh_bytes
         self._fresh = _Tier()
         self._packed = _Tier()
@@ -48,7 +49,7 @@ class EntityCache:
         text = b"%b" % orjson.dumps(entity)
         if packed.entries:
             packed.drop(key)
-        if len(text) + _beside(key) > self._max_bytes // 4:
+        if len(text) > self._largest:
             fresh.drop(key)
             return
         fresh.put(key, text)

@@ -16,8 +16,9 @@ from typing import Any
 
 import structlog
 
-from broker.commit.group import Contended, Entry, Group, GroupServices, Submission
+from broker.commit.group import Contended, Group, GroupServices
 from broker.commit.pace import Pace
+from broker.commit.submissions import Entry, Submission
 from broker.ngsild.errors import InternalError, NgsiLdError, Overloaded, Unavailable
 from broker.ngsild.mutations import Mutation
 

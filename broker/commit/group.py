@@ -24,7 +24,7 @@ import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import structlog
 
@@ -33,11 +33,11 @@ from broker.commit.cache import EntityCache
 from broker.commit.census import Census
 from broker.commit.evidence import Attempt
 from broker.commit.plan import add_statement
+from broker.commit.submissions import Entry
 from broker.ngsild.changes import Change, changed_attributes
 from broker.ngsild.errors import BadRequestData, InternalError, NgsiLdError, PayloadTooLarge, Unavailable
 from broker.ngsild.expiry import marked, visible
 from broker.ngsild.model import Entity
-from broker.ngsild.mutations import Mutation
 from broker.ngsild.timestamps import now_text
 from broker.notify.owed import Owed, Parcel
 from broker.storage.client import Election
@@ -101,41 +101,6 @@ class GroupServices:
     census: Census
     process: str
     commits: Iterator[int] = field(default_factory=lambda: count(1))
-
-
-class Submission:
-    """One caller: the outcomes of its mutations in order, and the future that it awaits."""
-
-    __slots__ = ("future", "missing", "outcomes")
-
-    def __init__(self, future: asyncio.Future[list[Any]], mutations: int) -> None:
-        self.future = future
-        self.outcomes: list[Any] = [None] * mutations
-        self.missing = mutations
-
-
-class Entry:
-    """One mutation of one entity on its way."""
-
-    __slots__ = ("entity_id", "index", "mutation", "outcome", "settled", "size", "submission")
-
-    def __init__(self, entity_id: str, mutation: Mutation, submission: Submission, index: int, size: int) -> None:
-        self.entity_id = entity_id
-        self.mutation = mutation
-        self.submission = submission
-        self.index = index
-        self.size = size
-        self.outcome: Any = None
-        self.settled = False
-
-    def settle(self, outcome: Any) -> None:
-        """Give the outcome to the caller, which continues when it has all of its outcomes."""
-        self.settled = True
-        submission = self.submission
-        submission.outcomes[self.index] = outcome
-        submission.missing -= 1
-        if not submission.missing and not submission.future.done():
-            submission.future.set_result(submission.outcomes)
 
 
 class OutcomeUnknown(Unavailable):
@@ -207,18 +172,19 @@ class Group:
 
     async def _load(self) -> None:
         missing = []
+        tenant, stored, cached = self._tenant, self._stored, self._services.cache.get
         for entity_id in self._pending:
-            if entity_id not in self._stored:
-                entity = self._services.cache.get(self._tenant, entity_id)
+            if entity_id not in stored:
+                entity = cached(tenant, entity_id)
                 if entity is None:
                     missing.append(entity_id)
                 else:
-                    self._stored[entity_id] = entity
+                    stored[entity_id] = entity
                     self._cached.add(entity_id)
         if missing:
-            found = await self._services.store.load(self._tenant, missing)
+            found = await self._services.store.load(tenant, missing)
             for entity_id in missing:
-                self._stored[entity_id] = found.get(entity_id)
+                stored[entity_id] = found.get(entity_id)
 
     async def _attempt(self) -> None:
         """Apply what is pending and store it; what stays pending has lost a race or rested on a stale cache."""
@@ -233,9 +199,11 @@ class Group:
             before = visible(stored, now)
             if before is not stored:
                 self._expire(Change(self._tenant, entity_id, stored, before, now), parcel, owed)
-            after = self._apply(entity_id, before, now, parcel, owed)
+            after, touched = self._apply(entity_id, before, now, parcel, owed)
             if after is not stored:
-                results[entity_id] = add_statement(writes, stored, after, self._services.process, commit)
+                if before is not stored:
+                    touched = None
+                results[entity_id] = add_statement(writes, stored, after, self._services.process, commit, touched)
             elif entity_id in owed:
                 results[entity_id] = None  # created and deleted again: nothing to store, but something to tell
             elif entity_id in self._cached:
@@ -250,9 +218,13 @@ class Group:
 
     def _apply(
         self, entity_id: str, before: Entity | None, now: str, parcel: Parcel, owed: dict[str, list[Owed]]
-    ) -> Entity | None:
-        """The entity after its pending mutations; each entry keeps its outcome, `owed` what has to be notified."""
+    ) -> tuple[Entity | None, tuple[str, ...] | None]:
+        """The entity after its pending mutations; each entry keeps its outcome, `owed` what has to be notified.
+
+        With it the attributes that changed, as `changed_attributes` tells them, where one mutation changed them all.
+        """
         current = before
+        known: tuple[str, ...] | None = None
         for entry in self._due(entity_id):
             try:
                 after, entry.outcome = entry.mutation(current, now)
@@ -269,6 +241,7 @@ class Group:
                     notifications = self._services.notifier.match(change, parcel)
                     if notifications:
                         owed.setdefault(entity_id, []).extend(notifications)
+                    known = touched if current is before else None
                     current = after
             except NgsiLdError as error:
                 entry.outcome = error
@@ -276,7 +249,7 @@ class Group:
                 # A fault that one entity brings to light must not fail the others of its group.
                 log.exception("mutation failed", tenant=self._tenant, entity=entity_id)
                 entry.outcome = InternalError("The update failed unexpectedly; the log of the broker has the cause.")
-        return current
+        return current, known
 
     def _expire(self, change: Change, parcel: Parcel, owed: dict[str, list[Owed]]) -> None:
         """Owe the notifications of what has expired: this commit, whatever its mutations, takes it out of storage."""

@@ -20,14 +20,20 @@ from broker.storage.entities import WRITERS_KEPT, Writes
 
 
 def add_statement(
-    writes: Writes, stored: Entity | None, after: Entity | None, process: str, commit: int
+    writes: Writes,
+    stored: Entity | None,
+    after: Entity | None,
+    process: str,
+    commit: int,
+    touched: tuple[str, ...] | None = None,
 ) -> Entity | None:
     """Add the statement that turns `stored` into `after`; return the entity as it will be stored.
 
     `stored` is the entity as it was read, None if there was none; both are None or the same object if nothing changed,
-    which must not be passed here.
+    which must not be passed here. `touched` is what `changed_attributes` tells of the two, where that is known already.
     """
-    touched = changed_attributes(stored, after)
+    if touched is None:
+        touched = changed_attributes(stored, after)
     shapes = difference(stored, after, touched)
     if shapes is not None:
         writes.differences[(stored or after or {})["_id"]] = shapes

@@ -134,7 +134,10 @@ def stamped(instance: Instance, now: str, previous: Instance | None = None) -> I
 
     The instance replaces the previous one: a member or sub-attribute that is an NGSI-LD Null is left out.
     """
-    new = {name: value for name, value in instance.items() if value != NGSI_LD_NULL or name not in REMOVABLE}
+    if NGSI_LD_NULL in instance.values():
+        new = {name: value for name, value in instance.items() if value != NGSI_LD_NULL or name not in REMOVABLE}
+    else:
+        new = instance.copy()
     new["createdAt"] = previous["createdAt"] if previous is not None else now
     new["modifiedAt"] = now
     children = new.pop("attributes", None)
