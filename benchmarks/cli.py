@@ -85,11 +85,8 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the suite; the exit code of the process."""
     options = parse(arguments)
-    given = list(sys.argv[1:] if arguments is None else arguments)
-    if "--json" in given:  # where somebody keeps the figures is of no interest to readers of the page
-        at = given.index("--json")
-        del given[at : at + 2]
-    return exit_code(lambda: _run(options, " ".join(["python -m benchmarks", *given])))
+    given = " ".join(sys.argv[1:] if arguments is None else arguments)
+    return exit_code(lambda: _run(options, f"python -m benchmarks {given}".rstrip()))
 
 
 def _run(options: argparse.Namespace, command: str) -> bool:

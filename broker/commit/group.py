@@ -172,10 +172,10 @@ class Group:
 
     async def _load(self) -> None:
         missing = []
-        tenant, stored, cached = self._tenant, self._stored, self._services.cache.get
+        tenant, stored, look_up = self._tenant, self._stored, self._services.cache.get
         for entity_id in self._pending:
             if entity_id not in stored:
-                entity = cached(tenant, entity_id)
+                entity = look_up(tenant, entity_id)
                 if entity is None:
                     missing.append(entity_id)
                 else:

@@ -10,7 +10,6 @@ anything, so what is read passes through this process into a collection without 
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 from bson import decode
@@ -34,13 +33,6 @@ _YOUNG = 60.0
 """Seconds after which a content that no snapshot refers to was not made for one that is just being created."""
 
 Filter = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """What is read as it was at one instant."""
-
-    session: Any
 
 
 class SnapshotContents:
@@ -69,21 +61,21 @@ class SnapshotContents:
             await self._mongo.database(name).command(command)
 
     @asynccontextmanager
-    async def reading(self) -> AsyncIterator[Reading]:
-        """An instant: what is copied of it is as it is now, with all that was acknowledged so far.
+    async def reading(self) -> AsyncIterator[Any]:
+        """An instant, for `copy`: what is copied of it is as it is now, with all that was acknowledged so far.
 
         Raises InternalError where copying takes longer than MongoDB lets a transaction go on.
         """
         with storage_errors():
             async with snapshot(self._mongo.client) as session:
                 await self._registry.find_one({}, session=session)  # the instant is that of the first read
-                yield Reading(session)
+                yield session
 
     async def copy(
         self,
         source: str,
         content: str,
-        instant: Reading,
+        instant: Any,
         condition: Filter,
         decide: Callable[[Entity], bool] | None = None,
         part: Part = EVERYTHING,
@@ -96,7 +88,7 @@ class SnapshotContents:
         candidates = target[_CANDIDATES]
         with storage_errors():
             await candidates.drop()
-            await _transfer(origin, condition, candidates, decide, instant.session)
+            await _transfer(origin, condition, candidates, decide, instant)
             await _pour(target, part)
             accepted = await candidates.find_one({}, {"_id": 1})
             await candidates.drop()

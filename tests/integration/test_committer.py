@@ -573,9 +573,8 @@ class TestBounds:
     async def test_of_very_many_that_wait_a_group_takes_half(self, start: Start) -> None:
         node = await start(group_max=250)
         assert await node.run(*(create(number) for number in range(700))) == [None] * 700
-        sizes = [len(writes.inserts) for writes in node.store.writes]
-        assert sorted(sizes[:3]) == [150, 225, 250], "the larger of 150 and of half, but no more than group_max"
-        assert sum(sizes) == 700
+        sizes = sorted(len(writes.inserts) for writes in node.store.writes)  # groups in flight overtake each other
+        assert sizes == [75, 150, 225, 250], "the larger of 150 and of half, but no more than group_max; then the rest"
 
     async def test_a_batch_is_taken_whole_as_long_as_the_queue_is_not_full(self, start: Start) -> None:
         node = await start(max_queue=10)

@@ -202,7 +202,7 @@ async def test_a_full_commit_queue_refuses_updates_without_looking_at_them(scene
 async def test_a_client_that_leaves_off_within_a_request_loses_its_connection(
     scene: Scene, connect: Open, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connection, "SILENCE", 0.5)
+    monkeypatch.setattr(connection, "SILENCE", 1.0)
     monkeypatch.setattr(server, "_SWEEP_SECONDS", 0.1)
     scene.released.set()
     post = encode("POST", "/waits", {"Content-Type": "application/json"}, bytes(600))
@@ -212,7 +212,7 @@ async def test_a_client_that_leaves_off_within_a_request_loses_its_connection(
     assert (await idle.answer())[0] == 200
     for start in range(0, len(post), 100):
         slow.send(post[start : start + 100])
-        await asyncio.sleep(0.15)
+        await asyncio.sleep(0.2)
     assert (await slow.answer())[0] == 200
     assert await stalled.ended()
     idle.send(AT_ONCE)

@@ -204,12 +204,17 @@ async def counted(url: str, *names: str) -> dict[str, float]:
     return {name: sum(float(value) for key, value in lines if key.partition("{")[0] == name) for name in names}
 
 
-async def test_a_rolling_restart_under_load_loses_nothing_and_takes_up_new_settings(serving: Serving) -> None:
-    serving.write(workers=1)
+async def begin(serving: Serving, workers: int) -> set[int]:
+    """Have so many workers serve, and make the entities that are updated; the process ids of the workers."""
+    serving.write(workers=workers)
     serving.start()
-    await until(lambda: len(serving.events("ready")) == 1, "it serves")
+    await until(lambda: len(serving.events("ready")) == workers, "all workers serve")
     await create(serving.url)
-    before = serving.workers
+    return serving.workers
+
+
+async def test_a_rolling_restart_under_load_loses_nothing_and_takes_up_new_settings(serving: Serving) -> None:
+    before = await begin(serving, 1)
     async with Load(serving.port).running() as load:
         await load.more(200)
         serving.write(workers=1, log_level="warning")
@@ -228,11 +233,7 @@ async def test_a_rolling_restart_under_load_loses_nothing_and_takes_up_new_setti
 
 
 async def test_a_rolling_restart_replaces_all_workers_changes_their_number_and_loses_nothing(serving: Serving) -> None:
-    serving.write(workers=2)
-    serving.start()
-    await until(lambda: len(serving.events("ready")) == 2, "both workers serve")
-    await create(serving.url)
-    before = serving.workers
+    before = await begin(serving, 2)
     async with Load(serving.port).running() as load:
         for rolls, number in enumerate((3, 1), start=1):
             serving.write(workers=number)
@@ -248,10 +249,7 @@ async def test_a_rolling_restart_replaces_all_workers_changes_their_number_and_l
 
 @pytest.mark.parametrize("workers", [1, 2])
 async def test_the_end_of_the_broker_under_load_loses_nothing(serving: Serving, workers: int) -> None:
-    serving.write(workers=workers)
-    serving.start()
-    await until(lambda: len(serving.events("ready")) == workers, "all workers serve")
-    await create(serving.url)
+    await begin(serving, workers)
     async with Load(serving.port).running() as load:
         await load.more(300)
         serving.signal(signal.SIGTERM)
@@ -265,11 +263,7 @@ async def test_the_end_of_the_broker_under_load_loses_nothing(serving: Serving, 
 
 
 async def test_new_workers_that_cannot_serve_leave_the_old_ones_in_place(serving: Serving) -> None:
-    serving.write(workers=2)
-    serving.start()
-    await create(serving.url)
-    await until(lambda: len(serving.events("ready")) == 2, "all workers serve")
-    before = serving.workers
+    before = await begin(serving, 2)
     async with Load(serving.port).running() as load:
         serving.write(workers=2, database="smart city")
         serving.signal(signal.SIGHUP)
