@@ -8,12 +8,20 @@ from broker.setting import MIB
 MOST_WORKERS = 256
 MEMORY_PER_WORKER = 512 * MIB
 
+_LEAST_CACHE = 256 * MIB
+"""The least that MongoDB takes for a cache."""
+
 _CGROUP = Path("/sys/fs/cgroup")
 
 
 def default_workers() -> int:
     """Workers for this machine: one a core, as far as there is memory for them."""
     return max(1, min(cores(), memory_bytes() // MEMORY_PER_WORKER, MOST_WORKERS))
+
+
+def default_cache_bytes() -> int:
+    """Memory for the cache of a MongoDB that shares this machine with the broker."""
+    return max(_LEAST_CACHE, memory_bytes() // 4)
 
 
 def cores(cgroup: Path = _CGROUP) -> int:

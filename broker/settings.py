@@ -93,8 +93,8 @@ class Settings:
         "Folder of the private MongoDB that serves when no MongoDB is given.")
     mongod: Path | None = _setting(None, "path", "Database",
         "The mongod program for the private MongoDB. Empty: the one on PATH, else that of the extra `embedded`.")
-    mongod_cache_bytes: int = _setting(512 * MIB, "bytes", "Database",
-        "Memory that the private MongoDB may use as its cache.", lowest=256 * MIB)
+    mongod_cache_bytes: int | None = _setting(None, "bytes", "Database",
+        "Memory that the private MongoDB may use as its cache. Empty: a quarter of the machine's.", lowest=256 * MIB)
 
     max_queue: int = _setting(10_000, "integer", "Writing",
         "Updates that may wait for their commit; past it, writes are answered 503 with Retry-After.", lowest=1)

@@ -20,7 +20,7 @@ import structlog
 from broker.configuration import Configuration, Launch
 from broker.crew import Crew
 from broker.listening import Listeners
-from broker.machine import default_workers
+from broker.machine import default_cache_bytes, default_workers
 from broker.telemetry import configure_logging
 
 log = structlog.get_logger("vela.supervisor")
@@ -84,7 +84,8 @@ def _database(configuration: Configuration, launch: Launch) -> Iterator[Launch]:
         return
     from broker.storage.embedded import EmbeddedMongo  # loads the driver, which a supervisor needs for nothing else
 
-    mongo = EmbeddedMongo(settings.data_dir, mongod=settings.mongod, cache_bytes=settings.mongod_cache_bytes)
+    cache_bytes = settings.mongod_cache_bytes or default_cache_bytes()
+    mongo = EmbeddedMongo(settings.data_dir, mongod=settings.mongod, cache_bytes=cache_bytes)
     started = time.monotonic()
     uri = mongo.start()
     configuration.use(uri)

@@ -42,6 +42,22 @@ async def test_the_collection_of_a_tenant_has_its_indexes(tenants: Tenants) -> N
     assert {"types", "location", "expires", "attributesExpire"} <= set(await database["entities"].index_information())
 
 
+async def test_an_update_does_not_make_mongodb_rewrite_many_entities(tenants: Tenants) -> None:
+    await tenants.ensure("madrid")
+    entities = (await tenants.database("madrid"))["entities"]
+    assert (await entities.options())["storageEngine"] == {"wiredTiger": {"configString": "leaf_page_max=8KB"}}
+
+
+async def test_a_mongodb_that_refuses_small_pages_keeps_entities_all_the_same(
+    tenants: Tenants, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("broker.storage.tenants._SMALL_PAGES", {"wiredTiger": {"configString": "leaf_page_max=none"}})
+    await tenants.ensure("madrid")
+    entities = (await tenants.database("madrid"))["entities"]
+    assert "storageEngine" not in await entities.options()
+    assert "types" in await entities.index_information()
+
+
 async def test_all_processes_know_in_which_tenants_something_expires(tenants: Tenants, mongo: Mongo) -> None:
     await tenants.ensure("madrid")
     await tenants.ensure("lisbon")
