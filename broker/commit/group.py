@@ -15,6 +15,8 @@ What makes the answers true:
 - An outcome that changes nothing, a refusal above all, is given only if the entity was read in this group: the cache
   may be stale.
 - A change of what an entity consists of is counted in the same way: in the census before it is written (`census.py`).
+- What validation finds is counted when the outcome that it belongs to is given: a mutation that is applied again is
+  judged again, and an error of the storage counts nothing.
 - What has expired is absent for the mutations, and leaves the storage with the first commit that meets it, its deletion
   notified. What a mutation leaves behind expired already is never stored.
 """
@@ -33,7 +35,7 @@ from broker.commit.cache import EntityCache
 from broker.commit.census import Census
 from broker.commit.evidence import Attempt
 from broker.commit.plan import add_statement
-from broker.commit.submissions import Entry
+from broker.commit.submissions import Entry, Verdict
 from broker.ngsild.changes import Change, changed_attributes
 from broker.ngsild.errors import BadRequestData, InternalError, NgsiLdError, PayloadTooLarge, Unavailable
 from broker.ngsild.expiry import marked, visible
@@ -54,8 +56,8 @@ _T = TypeVar("_T")
 class Checks(Protocol):
     """Validation of an entity as it would be after a change."""
 
-    def check(self, change: Change) -> None:
-        """BadRequestData if the change must not be stored."""
+    def check(self, change: Change) -> Verdict | None:
+        """What is wrong with the change, still to be counted; None if nothing is."""
 
 
 class Notifies(Protocol):
@@ -219,13 +221,14 @@ class Group:
     def _apply(
         self, entity_id: str, before: Entity | None, now: str, parcel: Parcel, owed: dict[str, list[Owed]]
     ) -> tuple[Entity | None, tuple[str, ...] | None]:
-        """The entity after its pending mutations; each entry keeps its outcome, `owed` what has to be notified.
+        """The entity after its pending mutations; each entry keeps outcome and verdict, `owed` what has to be notified.
 
         With it the attributes that changed, as `changed_attributes` tells them, where one mutation changed them all.
         """
         current = before
         known: tuple[str, ...] | None = None
         for entry in self._due(entity_id):
+            entry.verdict = None
             try:
                 after, entry.outcome = entry.mutation(current, now)
                 touched: tuple[str, ...] | None = None
@@ -237,10 +240,14 @@ class Group:
                         touched = None
                 if after is not current:
                     change = Change(self._tenant, entity_id, current, after, now, touched)
-                    self._services.checker.check(change)
+                    verdict = self._services.checker.check(change)
+                    if verdict is not None and verdict.refusal is not None:
+                        entry.outcome, entry.verdict = verdict.refusal, verdict
+                        continue
                     notifications = self._services.notifier.match(change, parcel)
                     if notifications:
                         owed.setdefault(entity_id, []).extend(notifications)
+                    entry.verdict = verdict
                     known = touched if current is before else None
                     current = after
             except NgsiLdError as error:
@@ -345,15 +352,27 @@ class Group:
             services.metrics.conflicts(len(report.uncertain))
 
     def _settle(self, entity_id: str, error: NgsiLdError | None = None) -> int:
-        """Give their outcomes to the mutations that were due; how many they were."""
+        """Give their outcomes to the mutations that were due, or all of them `error`; how many they were."""
         due = self._due(entity_id)
         for entry in due:
-            entry.settle(entry.outcome if error is None else error)
+            if error is not None:
+                entry.settle(error)
+                continue
+            entry.settle(entry.outcome)
+            if entry.verdict is not None:
+                self._count(entry.verdict, entity_id)
         waiting = self._pending.pop(entity_id)[len(due) :]
         if waiting:
             self._pending[entity_id] = waiting
             self._forget(entity_id)
         return len(due)
+
+    def _count(self, verdict: Verdict, entity_id: str) -> None:
+        try:
+            verdict.count()
+        except Exception:
+            # What is stored stays acknowledged, and the rest of the group goes on.
+            log.exception("a violation could not be counted", tenant=self._tenant, entity=entity_id)
 
     def _forget(self, entity_id: str) -> None:
         self._services.cache.drop(self._tenant, entity_id)

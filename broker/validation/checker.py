@@ -1,6 +1,8 @@
 """The checker: every change that the committer is about to write passes here (sync, a few microseconds)."""
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 from broker.ngsild.changes import Change
 from broker.ngsild.errors import BadRequestData
@@ -30,6 +32,26 @@ class Observes(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Findings:
+    """The rules that one change breaks, with the policy of each: those that refuse it, else all of them.
+
+    `entity` is the entity as it would be. Nothing is counted before `count`: a change may be checked several times
+    before its outcome is given.
+    """
+
+    tenant: str
+    entity: Entity
+    violations: Sequence[tuple[Model, Violation, Policy]]
+    refusal: BadRequestData | None
+    observer: Observes
+
+    def count(self) -> None:
+        """Have the observer count every violation."""
+        for model, violation, policy in self.violations:
+            self.observer.count(self.tenant, self.entity, model, violation, policy)
+
+
 class Checker:
     """Checks changes against data models, by the policy of tenant and type.
 
@@ -41,18 +63,17 @@ class Checker:
         self._models = models
         self._observer = observer
 
-    def check(self, change: Change) -> None:
+    def check(self, change: Change) -> Findings | None:
         """Check the entity as it would be after the change, against each of its types that has a data model.
 
-        Under `enforce`, BadRequestData with every violation; those that are advisory never refuse. What is accepted is
-        counted; a change that is refused counts only what refuses it.
+        None if it breaks no rule. Under `enforce` the findings have a refusal, BadRequestData with every violation that
+        is not advisory. Nothing is counted here.
         """
         entity = change.after
         if entity is None:
-            return
+            return None
         models = self._models
-        accepted: list[tuple[Model, Violation, Policy]] = []
-        refused: list[tuple[Model, Violation]] = []
+        found: list[tuple[Model, Violation, Policy]] | None = None
         keys: tuple[str, ...] | None = None
         for iri in entity["types"]:
             model = models.get(iri)
@@ -63,28 +84,26 @@ class Checker:
                 continue
             if keys is None:
                 keys = change.attributes
-            for violation in _found(change, entity, model, keys):
-                if policy is Policy.ENFORCE and not violation.advisory:
-                    refused.append((model, violation))
-                else:
-                    accepted.append((model, violation, policy))
-        if refused:
-            raise self._refusal(change.tenant, entity, refused)
-        for model, violation, policy in accepted:
-            self._observer.count(change.tenant, entity, model, violation, policy)
+            violations = _found(change, entity, model, keys)
+            if violations:
+                found = found or []
+                found.extend((model, violation, policy) for violation in violations)
+        if found is None:
+            return None
+        refusing = [one for one in found if one[2] is Policy.ENFORCE and not one[1].advisory]
+        if refusing:
+            return Findings(change.tenant, entity, refusing, _refusal(entity, refusing), self._observer)
+        return Findings(change.tenant, entity, found, None, self._observer)
 
-    def _refusal(self, tenant: str, entity: Entity, refused: list[tuple[Model, Violation]]) -> BadRequestData:
-        problems: list[dict[str, Any]] = []
-        for model, violation in refused:
-            self._observer.count(tenant, entity, model, violation, Policy.ENFORCE)
-            problems.append(violation.problem())
-        names = ", ".join(dict.fromkeys(model.name for model, _ in refused))
-        return BadRequestData(
-            f"The entity {entity['_id']} would break {len(problems)} of the rules of the data model {names}. "
-            f"{refused[0][1].detail} Correct the members that errors names, or have the policy of the type changed to "
-            "warn.",
-            violations=problems,
-        )
+
+def _refusal(entity: Entity, refusing: Sequence[tuple[Model, Violation, Policy]]) -> BadRequestData:
+    names = ", ".join(dict.fromkeys(model.name for model, _, _ in refusing))
+    return BadRequestData(
+        f"The entity {entity['_id']} would break {len(refusing)} of the rules of the data model {names}. "
+        f"{refusing[0][1].detail} Correct the members that errors names, or have the policy of the type changed to "
+        "warn.",
+        violations=[violation.problem() for _, violation, _ in refusing],
+    )
 
 
 def _found(change: Change, entity: Entity, model: Model, keys: tuple[str, ...]) -> list[Violation]:

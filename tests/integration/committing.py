@@ -8,7 +8,8 @@ from typing import Any
 from broker.commit.cache import EntityCache
 from broker.commit.census import Census
 from broker.commit.committer import Committer, Limits
-from broker.commit.group import GroupServices
+from broker.commit.group import Checks, GroupServices
+from broker.commit.submissions import Verdict
 from broker.ngsild.attributes import Nulls
 from broker.ngsild.changes import Change
 from broker.ngsild.errors import BadRequestData, Unavailable
@@ -71,6 +72,15 @@ def value_of(entity: Entity | None, name: str) -> Any:
     return instances[0]["value"] if instances else 0
 
 
+class Refused:
+    """The verdict on what is forbidden; nobody counts it."""
+
+    refusal = BadRequestData("This is forbidden.")
+
+    def count(self) -> None:
+        pass
+
+
 class Recorder:
     """Checker, notifier, outbox and metrics in one: it owes one notification for every change, and records all calls.
 
@@ -88,9 +98,10 @@ class Recorder:
         self.silent = False
         self.before_insert: Callable[[], Awaitable[object]] | None = None
 
-    def check(self, change: Change) -> None:
+    def check(self, change: Change) -> Verdict | None:
         if change.after is not None and value_of(change.after, "forbidden"):
-            raise BadRequestData("This is forbidden.")
+            return Refused()
+        return None
 
     def match(self, change: Change, parcel: Parcel) -> list[Owed]:
         self.changes.append(change)
@@ -171,12 +182,16 @@ class Store(EntityStore):
 
 @dataclass
 class Node:
-    """One broker process: a committer with its own cache, and what it works with."""
+    """One broker process: a committer with its own cache, and what it works with.
+
+    Without a `checker` what is forbidden is refused.
+    """
 
     mongo: Mongo
     process: str = "p1"
     limits: Limits = field(default_factory=Limits)
     recorder: Recorder = field(default_factory=Recorder)
+    checker: Checks | None = None
 
     async def start(self) -> "Node":
         self.recorder.process = self.process
@@ -188,7 +203,7 @@ class Node:
         services = GroupServices(
             store=self.store,
             cache=self.cache,
-            checker=self.recorder,
+            checker=self.checker or self.recorder,
             notifier=self.recorder,
             outbox=self.recorder,
             metrics=self.recorder,

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from broker.commit.committer import Limits
+from broker.commit.group import Checks
 from broker.ngsild.attribute_mutations import DeleteAttribute
 from broker.ngsild.errors import (
     AlreadyExists,
@@ -23,6 +24,8 @@ from broker.ngsild.mutations import DeleteEntity, Mutation, UpsertEntity
 from broker.ngsild.values import MAX_DEPTH
 from broker.storage.client import Mongo
 from broker.storage.entities import EntityStore, Writes
+from broker.validation.checker import Checker
+from broker.validation.policies import Policies, Policy
 from tests.integration.committing import (
     Node,
     create,
@@ -35,6 +38,8 @@ from tests.integration.committing import (
 from tests.integration.cut_line import INSERT_OF_ENTITIES, UPDATE_OF_ENTITIES, Cut, cut_line
 from tests.unit.ngsild.samples import fragment, key
 from tests.unit.notify.samples import until
+from tests.unit.validation.stored import model
+from tests.unit.validation.test_checker import Counted, Known
 
 MEBIBYTE = 1 << 20
 CROSSED = {"type": "Polygon", "coordinates": [[[0, 50], [100, 50], [100, 52], [50, 53], [0, 52], [0, 50]]]}
@@ -54,8 +59,8 @@ async def start(mongo: Mongo) -> AsyncIterator[Start]:
     """A function that starts a broker process over the same MongoDB."""
     nodes: list[Node] = []
 
-    async def start_one(process: str = "p1", over: Mongo = mongo, **limits: int) -> Node:
-        node = await Node(over, process, Limits(**limits)).start()
+    async def start_one(process: str = "p1", over: Mongo = mongo, checker: Checks | None = None, **limits: int) -> Node:
+        node = await Node(over, process, Limits(**limits), checker=checker).start()
         nodes.append(node)
         return node
 
@@ -314,6 +319,24 @@ class TestRaces:
         for one in nodes:
             one.recorder.assert_all_released()
             assert len(one.recorder.released) == agents // 2 * rounds * entities + (entities if one is nodes[0] else 0)
+
+    @pytest.mark.parametrize("policy", [Policy.WARN, Policy.ENFORCE])
+    async def test_a_violation_counts_once_however_often_it_lost_a_race(self, start: Start, policy: Policy) -> None:
+        own, counted = model({"properties": {"wrong": {"not": {}}}}), Counted()
+        checker = Checker(Known({own.iri: own}, Policies(policy)), counted)
+        nodes = [await start("p1", checker=checker), await start("p2", checker=checker)]
+        await nodes[0].run(create(1), create(2))
+
+        async def agent(number: int) -> list[Any]:
+            node, steps = nodes[number % 2], range(10)
+            return [await node.race(increment(f"of{number}"), update(2, wrong=[number, step])) for step in steps]
+
+        outcomes = await asyncio.gather(*(agent(number) for number in range(10)))
+        refused = [isinstance(second, BadRequestData) for seen in outcomes for _, second in seen]
+        assert [[first for first, _ in seen] for seen in outcomes] == [list(range(1, 11))] * 10
+        assert refused == [policy is Policy.ENFORCE] * 100
+        assert sum(one.recorder.lost_races for one in nodes) > 0
+        assert counted == [("", "Thing", "wrong", "not", policy)] * 100
 
     async def test_one_attribute_of_many_processes_counts_every_increment(self, start: Start) -> None:
         nodes = [await start(f"p{number}") for number in range(20)]
