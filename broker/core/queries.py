@@ -209,8 +209,16 @@ class EntityQuery:
         if self.q is not None:
             parts.append(q_filter(self.q))
         if self.geo is not None:
-            parts.append(geo_filter(self.geo))
+            parts.append(geo_filter(self.geo, self._some_types()))
         return parts
+
+    def _some_types(self) -> frozenset[str]:
+        """Types of which every selected entity has one or more; none where any types will do."""
+        if self.types is not None and not self.types.everything:
+            return self.types.some()
+        if any(selector.types.everything for selector in self.selectors):
+            return frozenset()
+        return frozenset(name for selector in self.selectors for name in selector.types.some())
 
     def _id_patterns(self) -> list[str | None]:
         return [self.id_pattern, *(None if one.ids else one.id_pattern for one in self.selectors)]

@@ -65,6 +65,9 @@ class SelectsEntities(Protocol):
     async def decided(self, tenant: str, condition: Filter, decide: Callable[[Entity], bool], limit: int) -> list[str]:
         """The ids of entities of which `decide` has the last word."""
 
+    async def any_partly_expired(self, tenant: str, now: str) -> bool:
+        """Whether any entity may hold an attribute that has expired."""
+
     async def named(self, tenant: str, ids: Sequence[str]) -> list[StoredEntity]:
         """Entities by id, in this order."""
 
@@ -197,7 +200,7 @@ class Querying:
 
     async def _partly_expired(self, tenant: str, query: EntityQuery, now: str) -> list[str]:
         """Selected entities with expired attributes that wait for the sweeper: those that MongoDB cannot decide on."""
-        if not query.concerns_attributes:
+        if not query.concerns_attributes or not await self._store.any_partly_expired(tenant, now):
             return []
         found = await self._store.decided(
             tenant, query.partly_expired(now), query.visible_predicate(now), _MOST_PARTLY_EXPIRED

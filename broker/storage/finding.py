@@ -49,7 +49,8 @@ async def find(
 
     `sort` maps fields to 1 or -1; `hint` is the name of the index to use. Unavailable if the storage does not answer.
     """
-    command: dict[str, Any] = {"find": collection.name, "filter": condition, "limit": limit, "batchSize": limit}
+    # A batch of just `limit`: what MongoDB has sorted, it would keep a cursor open for, as if there were more.
+    command: dict[str, Any] = {"find": collection.name, "filter": condition, "limit": limit, "batchSize": limit + 1}
     if sort is not None:
         command["sort"] = sort
     if skip:

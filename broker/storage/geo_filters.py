@@ -8,6 +8,7 @@ filters that select candidates only (`geo_is_exact` tells), of which `broker.ngs
 """
 
 import math
+from collections.abc import Collection
 from itertools import pairwise
 from typing import Any
 
@@ -38,15 +39,25 @@ def geo_is_exact(query: GeoQuery) -> bool:
             return False
 
 
-def geo_filter(query: GeoQuery) -> Filter:
-    """The filter of a geo-query (clause 4.10), or of candidates where it is not exact."""
+def geo_filter(query: GeoQuery, types: Collection[str] = ()) -> Filter:
+    """The filter of a geo-query (clause 4.10), or of candidates where it is not exact.
+
+    `types`, if there are any, are such that only entities of one of them matter: the filter may select fewer others.
+    """
     matching = {"$elemMatch": {"type": "GeoProperty", **_condition(query, "value")}}
     found: Filter = {f"state.attributes.{query.attribute}": matching}
     is_default = query.attribute == LOCATION
     around = _around(query)
     if around is not None:
-        indexed = "state.location" if is_default else f"state.attributes.{query.attribute}.value"
-        found = {"$and": [{indexed: {"$geoIntersects": {"$geometry": around}}}, found]}
+        there = {"$geoIntersects": {"$geometry": around}}
+        if not is_default:
+            indexed: Filter = {f"state.attributes.{query.attribute}.value": there}
+        elif types:
+            # Together, as both are below an array: else MongoDB would look up the place and fetch all that is there.
+            indexed = {"state": {"$elemMatch": {"types": {"$in": sorted(types)}, "location": there}}}
+        else:
+            indexed = {"state.location": there}
+        found = {"$and": [indexed, found]}
     # What a declared index asks for (storage/indexes.py); MongoDB does not see it inside of the $elemMatch.
     return found if is_default else {f"state.attributes.{query.attribute}.type": "GeoProperty", **found}
 

@@ -1,4 +1,6 @@
-"""Reads of entities by id, and of pages, gathered: the union of the ids with one `find`, pages with one command."""
+"""Reads of entities by id, of pages, and of whether anything has expired, gathered: the union of the ids with one
+`find`, pages with one command.
+"""
 
 from collections.abc import Sequence
 from typing import Any
@@ -8,6 +10,7 @@ import bson
 from broker.storage.client import storage_errors
 from broker.storage.documents import StoredEntity
 from broker.storage.entities import COLLECTION
+from broker.storage.filters import partly_expired_filter
 from broker.storage.finding import Page, find, find_page, find_pages
 from broker.storage.gathering import Gathering
 from broker.storage.tenants import Tenants
@@ -19,6 +22,7 @@ _EAGER_IDS = 16
 
 _MOST_PAGES = 32
 _EAGER_PAGES = 16
+_MOST_INSTANTS = 1_000
 _SHORT = 128
 """Entities that MongoDB looks at for a page that it may be asked for together with others: they wait for each other."""
 
@@ -81,3 +85,24 @@ class PageReads(Gathering[tuple[str, Page | None], Page, list[StoredEntity]]):
         if alone is not None:
             return [await find_page(database[COLLECTION], alone)]
         return await find_pages(database[COLLECTION], items)
+
+
+class ExpiryReads(Gathering[str, str, bool]):
+    """Whether entities hold attributes that have expired and wait for the sweeper, of all tenants."""
+
+    def __init__(self, tenants: Tenants) -> None:
+        super().__init__(_MOST_INSTANTS, _MOST_INSTANTS)
+        self._tenants = tenants
+
+    async def any_partly_expired(self, tenant: str, now: str) -> bool:
+        """Whether an attribute may have expired at the instant `now`, a text of the form of `now_text`.
+
+        False is certain; True may be due to an attribute that expired since.
+        """
+        return await self.gathered(tenant, now)
+
+    async def ask(self, key: str, items: Sequence[str]) -> list[bool]:
+        """The same for all of the instants: whether one has expired at the last of them."""
+        database = await self._tenants.database(key)
+        found = await find(database[COLLECTION], partly_expired_filter(max(items)), limit=1)
+        return [bool(found)] * len(items)

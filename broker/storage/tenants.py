@@ -30,7 +30,7 @@ _NAMESPACE_EXISTS = 48
 
 ENTITY_INDEXES = [
     IndexModel([("state.types", ASCENDING), ("_id", ASCENDING)], name="types"),
-    IndexModel([("state.location", GEOSPHERE)], name="location"),
+    IndexModel([("state.location", GEOSPHERE), ("state.types", ASCENDING)], name="location"),
     IndexModel([("state.expires", ASCENDING)], name="expires", sparse=True),
     IndexModel([(f"state.{MARK}", ASCENDING)], name=MARK, sparse=True),
 ]

@@ -11,6 +11,7 @@ from pymongo.collection import Collection
 
 from broker.ngsild.model import Entity
 from broker.storage.documents import location_copy
+from broker.storage.tenants import ENTITY_INDEXES
 
 Documents = Collection[dict[str, Any]]
 
@@ -23,11 +24,11 @@ on_mongo = settings(
 
 @contextmanager
 def indexed_collection(mongo_uri: str, database_name: str) -> Iterator[Documents]:
-    """A collection with the index of the entities' locations."""
+    """A collection with the indexes of the entities."""
     client: MongoClient[dict[str, Any]]
     with MongoClient(mongo_uri) as client:
         collection = client[database_name]["entities"]
-        collection.create_index([("state.location", "2dsphere")])
+        collection.create_indexes(ENTITY_INDEXES)
         yield collection
 
 

@@ -119,6 +119,28 @@ async def test_a_geo_property_gets_an_index_of_its_own(broker: RunningBroker) ->
     await create(broker, {"parcel": "none"}, type=kind)
 
 
+@pytest.mark.parametrize("types", ["{0}", "{0}|{1}", "({0};{1})"])
+async def test_entities_of_other_types_at_the_same_place_are_not_looked_at(broker: RunningBroker, types: str) -> None:
+    wanted, also, *others = [new_type() for _ in range(12)]
+    here, elsewhere = ({"type": "Point", "coordinates": [-33.3, latitude]} for latitude in (44.4, 5))
+    there: list[Any] = [wanted, [also, wanted], *others * 4]
+    places = [*((kind, here) for kind in there), *(([also, wanted], elsewhere) for _ in range(100))]
+    entities = [
+        {"id": new_id(), "type": kind, "location": {"type": "GeoProperty", "value": place}} for kind, place in places
+    ]
+    async with broker.client.post(f"{BATCH}/create", json=entities) as response:
+        assert response.status == 201, await response.text()
+    near = {"georel": "near;maxDistance==100", "geometry": "Point", "coordinates": "[-33.3,44.4]"}
+
+    found = await explain(broker, type=types.format(wanted, also), **near)
+
+    assert found["indexes"] == ["location"], found
+    assert found["documentsExamined"] <= 2, found
+    assert found["returned"] == (1 if ";" in types else 2)
+    of_any_type = await explain(broker, **{**near, "coordinates": "[-33.3,33.3]"})
+    assert (of_any_type["indexes"], of_any_type["documentsExamined"]) == (["location"], 0)
+
+
 async def test_scopes_and_members_of_the_entity_can_be_indexed(broker: RunningBroker) -> None:
     kind = await populate(broker)
     added = [await add(broker, kind, "scope"), await add(broker, kind, "modifiedAt")]

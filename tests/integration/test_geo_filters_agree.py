@@ -2,15 +2,19 @@
 
 import random
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from broker.core.queries import EntityQuery, Selector
 from broker.ngsild.model import LOCATION, Entity, encode_key
 from broker.ngsild.query import geo
 from broker.ngsild.query.geo import GeoQuery, Relation, parse_geo
+from broker.ngsild.query.types import TypeSelection
+from broker.ngsild.timestamps import now_text
 from broker.storage.filters import geo_filter, geo_is_exact
 from tests.integration.agreement import (
     BATCH,
@@ -24,6 +28,7 @@ from tests.integration.agreement import (
 )
 
 OTHER = encode_key("https://example.org/two.dotted")
+TYPES = ["urn:T1", "urn:T2", "urn:T3"]
 
 
 @pytest.fixture
@@ -80,7 +85,8 @@ def placed_entities(chance: random.Random, geometry: Callable[[random.Random], d
                 attributes[key].append(
                     {"type": "GeoProperty", "value": geometry(chance), "datasetId": "urn:ngsi-ld:Dataset:1"}
                 )
-        made.append({"_id": f"urn:ngsi-ld:Test:{number}", "types": ["urn:T1"], "attributes": attributes})
+        types = chance.sample(TYPES, chance.choice([1, 1, 2]))
+        made.append({"_id": f"urn:ngsi-ld:Test:{number}", "types": types, "attributes": attributes})
     return made
 
 
@@ -106,6 +112,33 @@ def test_a_geo_filter_selects_what_the_geo_predicate_accepts(documents: Document
                 reference = random_geometry(chance, offset)
                 query = parse_geo(relation, reference["type"], reference["coordinates"], key)
                 assert_geo_agreement(documents, entities, query)
+
+
+SELECTIONS = [
+    EntityQuery(types=TypeSelection((("urn:T1",),))),
+    EntityQuery(types=TypeSelection((("urn:T2", "urn:T1"),))),
+    EntityQuery(types=TypeSelection((("urn:T1",), ("urn:T3", "urn:T2")))),
+    EntityQuery(types=TypeSelection(())),
+    EntityQuery(selectors=(Selector(TypeSelection((("urn:T1",),))), Selector(TypeSelection((("urn:T3", "urn:T2"),))))),
+    EntityQuery(
+        selectors=(Selector(TypeSelection((("urn:T1",),))), Selector(TypeSelection(()), ("urn:ngsi-ld:Test:7",)))
+    ),
+    EntityQuery(types=TypeSelection((("urn:T1",),)), selectors=(Selector(TypeSelection((("urn:T2",),))),)),
+]
+
+
+@on_mongo
+@given(seed=st.integers(0, 2**32))
+def test_types_and_a_place_together_select_what_both_predicates_accept(documents: Documents, seed: int) -> None:
+    chance = random.Random(seed)
+    entities = placed_entities(chance, random_geometry)
+    with holding(documents, entities):
+        for selection in SELECTIONS:
+            for key in (LOCATION, OTHER):
+                centre = [on_grid(chance, 0.05), on_grid(chance, 0.05)]
+                query = replace(selection, geo=parse_geo("near;maxDistance==90000", "Point", centre, key))
+                found = selected(documents, query.condition(now_text()))
+                assert_agreement(found, accepted(entities, query.predicate()), entities, query)
 
 
 def anywhere(chance: random.Random) -> dict[str, Any]:

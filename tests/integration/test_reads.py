@@ -12,11 +12,13 @@ import pytest
 
 from broker.local import LocalBroker
 from broker.ngsild.errors import NgsiLdError, NonexistentTenant
+from broker.ngsild.expiry import MARK
 from broker.ngsild.model import Entity
+from broker.storage import finding
 from broker.storage.client import Mongo
 from broker.storage.entities import COLLECTION, EntityStore, Writes
-from broker.storage.finding import Page, find_page, find_pages
-from broker.storage.reads import Reads
+from broker.storage.finding import Page, _answer, find_page, find_pages
+from broker.storage.reads import ExpiryReads, Reads
 from broker.storage.tenants import Tenants
 from tests.conftest import RunningBroker
 from tests.integration.api import ENTITIES, JSON, JSON_LD, create, new_id, new_type, query, read
@@ -129,6 +131,24 @@ async def test_pages_that_do_not_fit_into_one_answer_are_asked_for_one_by_one(no
     assert [[one.entity_id for one in each] for each in found] == [["urn:A"], ["urn:B"]]
 
 
+async def test_a_page_that_mongodb_has_to_sort_is_had_with_one_command(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await node.insert(*[entity(id=f"urn:e:{number:02}", type=f"T{-number % 7}") for number in range(40)])
+    collection = (await node.tenants.database(""))[COLLECTION]
+    sent = []
+
+    async def answer(database: Any, command: dict[str, Any]) -> Any:
+        sent.append(next(iter(command)))
+        return await _answer(database, command)
+
+    monkeypatch.setattr(finding, "_answer", answer)
+    condition = bson.encode({"state.types": {"$gte": ""}})  # by the index of types: not in the order of ids
+    found = await find_page(collection, Page(condition, 21, 3, 1, "types"))
+    assert [one.entity_id for one in found] == [f"urn:e:{number:02}" for number in range(3, 24)]
+    assert sent == ["find"]
+
+
 async def test_a_page_that_mongodb_refuses_is_refused_however_many_are_asked_for(node: Node) -> None:
     await node.insert(entity())
     collection = (await node.tenants.database(""))[COLLECTION]
@@ -136,6 +156,14 @@ async def test_a_page_that_mongodb_refuses_is_refused_however_many_are_asked_for
     for pages in ([wrong], [page("Building", 20), wrong]):
         with pytest.raises(NgsiLdError):
             await find_pages(collection, pages)
+
+
+async def test_what_expires_within_an_entity_is_noticed_from_that_instant_on(node: Node) -> None:
+    expiries = ExpiryReads(node.tenants)
+    assert not await expiries.any_partly_expired("", "2026-01-02T00:00:00.000000Z")
+    await node.insert(entity(id="urn:e:1", a=1), {**entity(id="urn:e:2", a=1), MARK: "2026-01-02T00:00:00.000000Z"})
+    for now, expected in (("2026-01-01T23:59:59.999999Z", False), ("2026-01-02T00:00:00.000000Z", True)):
+        assert await expiries.any_partly_expired("", now) is expected
 
 
 # Answers

@@ -35,6 +35,10 @@ class TypeSelection:
         """Whether an entity of these types is selected."""
         return self.everything or any(all(name in types for name in names) for names in self.alternatives)
 
+    def some(self) -> frozenset[str]:
+        """Types of which every selected entity has one or more; none for `*`."""
+        return frozenset(names[0] for names in self.alternatives)
+
     def iris(self) -> frozenset[str]:
         """All types that the selection mentions."""
         return frozenset(name for names in self.alternatives for name in names)

@@ -8,10 +8,11 @@ import bson
 import pytest
 
 from broker.ngsild.errors import InternalError, NonexistentTenant, Unavailable
+from broker.ngsild.expiry import MARK
 from broker.storage import reads as module
 from broker.storage.documents import StoredEntity, as_document
 from broker.storage.finding import Page
-from broker.storage.reads import PageReads, Reads
+from broker.storage.reads import ExpiryReads, PageReads, Reads
 from tests.unit.ngsild.samples import entity
 
 
@@ -287,3 +288,30 @@ async def test_a_command_is_about_so_many_pages_at_most(page_reads: PageReads, p
         pages.answers.pop(0).set_result(None)
         await settle()
     assert [task.result()[0].entity_id for task in tasks] == [f"urn:T{number}:20" for number in range(len(tasks))]
+
+
+async def test_those_who_ask_at_once_whether_something_has_expired_ask_for_the_last_instant(
+    monkeypatch: pytest.MonkeyPatch, storage: Storage
+) -> None:
+    asked: list[tuple[str, dict[str, Any], int]] = []
+    answers: list[asyncio.Future[list[str]]] = []
+
+    async def find(collection: str, condition: dict[str, Any], *, limit: int) -> list[str]:
+        asked.append((collection, condition, limit))
+        answers.append(asyncio.get_running_loop().create_future())
+        return await answers[-1]
+
+    monkeypatch.setattr(module, "find", find)
+    tenants: Any = storage
+    expiries = ExpiryReads(tenants)
+    tasks = [asyncio.create_task(expiries.any_partly_expired("", f"{second}Z")) for second in (2, 3, 1, 3)]
+    await settle()
+    later = asyncio.create_task(expiries.any_partly_expired("", "3Z"))
+    await settle()
+    assert asked == [("", {f"state.{MARK}": {"$lte": "3Z"}}, 1)]  # the later one waits for a question of its own
+    answers[0].set_result([])
+    assert await asyncio.gather(*tasks) == [False] * 4
+    await settle()
+    answers[1].set_result(["one"])
+    assert await later
+    assert len(asked) == 2
