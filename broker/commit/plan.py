@@ -50,8 +50,11 @@ def add_statement(
         writes.transient |= _is_transient(new)
         return new
     version = stored["version"] + 1
-    new = {**after, "version": version, "writers": _writers(stored["writers"], process, commit)}
-    writes.updates.append(_update(stored, new, touched, process, commit))
+    same_writer = next(reversed(stored["writers"]), None) == process
+    writers = {**stored["writers"], process: commit} if same_writer else _writers(stored["writers"], process, commit)
+    new = {**after, "version": version, "writers": writers}
+    mine = {f"state.$[s].writers.{process}": commit} if same_writer else {"state.$[s].writers": writers}
+    writes.updates.append(_update(stored, new, touched, mine))
     writes.updated.append(stored["_id"])
     writes.transient |= _is_transient(new)
     return new
@@ -62,24 +65,19 @@ def _is_transient(entity: Entity) -> bool:
 
 
 def _writers(stored: dict[str, int], process: str, commit: int) -> dict[str, int]:
-    if next(reversed(stored), None) == process:
-        return {**stored, process: commit}
     others = [(name, number) for name, number in stored.items() if name != process]
     return dict([*others[-WRITERS_KEPT + 1 :], (process, commit)])
 
 
-def _update(stored: Entity, new: Entity, touched: Iterable[str], process: str, commit: int) -> dict[str, Any]:
+def _update(stored: Entity, new: Entity, touched: Iterable[str], assign_writers: dict[str, Any]) -> dict[str, Any]:
     if stored["createdAt"] != new["createdAt"] or stored.get("expiresAt") != new.get("expiresAt"):
         return {"q": {"_id": stored["_id"], "state.version": stored["version"]}, "u": as_document(new)}
     assign: dict[str, Any] = {
         "state.$[s].version": new["version"],
         "state.$[s].modifiedAt": new["modifiedAt"],
+        **assign_writers,
     }
     remove: dict[str, str] = {}
-    if next(reversed(stored["writers"]), None) == process:
-        assign[f"state.$[s].writers.{process}"] = commit
-    else:
-        assign["state.$[s].writers"] = new["writers"]
     old_attributes, new_attributes = stored["attributes"], new["attributes"]
     for key in touched:
         if key in new_attributes:

@@ -27,7 +27,14 @@ class Nulls(IntEnum):
     """Also inside JSON values: operations that merge."""
 
 
-class Terms(Protocol):
+class Vocabulary(Protocol):
+    """What reading a value needs of an @context. What cannot be expanded is BadRequestData."""
+
+    def expand_vocab(self, value: str) -> str:
+        """The IRI of a vocabulary term."""
+
+
+class Terms(Vocabulary, Protocol):
     """What reading needs of an @context. What cannot be expanded is BadRequestData."""
 
     def key(self, term: str) -> str:
@@ -36,11 +43,8 @@ class Terms(Protocol):
     def expand(self, term: str) -> str:
         """The IRI of a type or attribute name."""
 
-    def expand_vocab(self, value: str) -> str:
-        """The IRI of a vocabulary term."""
 
-
-def read_value(kind: str, value: Any, terms: Terms, depth: int, pointer: str, nulls: Nulls) -> Any:
+def read_value(kind: str, value: Any, terms: Vocabulary, depth: int, pointer: str, nulls: Nulls) -> Any:
     """The stored form of the value of an attribute of type `kind`, at nesting level `depth` of the stored entity."""
     allow_null = nulls is Nulls.DEEP
     if value is None and kind != "JsonProperty":
@@ -154,7 +158,7 @@ def _read_language_map(value: Any, pointer: str, allow_null: bool) -> dict[str, 
     return value
 
 
-def _read_vocab(value: Any, terms: Terms, pointer: str) -> str | list[str]:
+def _read_vocab(value: Any, terms: Vocabulary, pointer: str) -> str | list[str]:
     if isinstance(value, list) and value:
         return [located(terms.expand_vocab, read_text(item, "vocab", pointer), pointer) for item in value]
     return located(terms.expand_vocab, read_text(value, "vocab", pointer), pointer)

@@ -36,6 +36,6 @@ def changed_attributes(before: Entity | None, after: Entity | None) -> tuple[str
     old = before["attributes"] if before is not None else _NO_ATTRIBUTES
     new = after["attributes"] if after is not None else _NO_ATTRIBUTES
     changed = [key for key, instances in new.items() if old.get(key) is not instances]
-    if len(old) + len(changed) > len(new):
+    if not old.keys() <= new.keys():
         changed += [key for key in old if key not in new]
     return tuple(changed)

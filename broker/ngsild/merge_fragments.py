@@ -5,9 +5,12 @@ and what the client leaves open, above all the type of an attribute, is as the e
 keeps more than the stored form does: whether a type was stated, and the value as it was sent.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any
 
+from broker.ngsild.attribute_values import Vocabulary
 from broker.ngsild.attributes import (
     INSTANCE_DEPTH,
     Nulls,
@@ -25,8 +28,14 @@ from broker.ngsild.geometry import looks_like_geometry
 from broker.ngsild.model import NGSI_LD_NULL, VALUE_MEMBERS, Instance
 from broker.ngsild.names import ENTITY_MEMBERS, NOT_ATTRIBUTES, SYSTEM_MEMBERS, check_uri
 
-MISSING = object()
-"""Stands for a value that the client did not send; null would be one."""
+
+class Missing(Enum):
+    """Stands for a value that the client did not send; null would be one. It is the same in every process."""
+
+    MISSING = auto()
+
+
+MISSING = Missing.MISSING
 
 Patches = dict[str, list["InstancePatch"]]
 
@@ -64,14 +73,35 @@ class InstancePatch:
 
 @dataclass(slots=True)
 class MergeFragment:
-    """An entity fragment to be merged. `terms` expands what can be read only when the type of the target is known."""
+    """An entity fragment to be merged. `terms` expands what can be read only when the type of the target is known.
+
+    To another process it goes without its @context, which may be large: with what that makes of its texts.
+    """
 
     entity_id: str | None
     types: list[str] | None
     scopes: list[str] | None
     expires_at: str | None
     attributes: Patches
-    terms: Terms
+    terms: Vocabulary
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        known = _expanded(_bare_texts(self.attributes), self.terms)
+        return MergeFragment, (self.entity_id, self.types, self.scopes, self.expires_at, self.attributes, known)
+
+
+@dataclass(slots=True, frozen=True)
+class KnownTexts:
+    """The part of a vocabulary that one fragment needs: texts with their IRIs, or with what is wrong with them."""
+
+    found: dict[str, str | BadRequestData]
+
+    def expand_vocab(self, value: str) -> str:
+        """The IRI of a vocabulary term; BadRequestData where it cannot be expanded."""
+        found = self.found[value]
+        if isinstance(found, BadRequestData):
+            raise found
+        return found
 
 
 def read_merge_fragment(document: Any, terms: Terms, *, pointer: str = "", simplified: bool = False) -> MergeFragment:
@@ -183,3 +213,23 @@ def _check_datasets(name: str, patches: list[InstancePatch]) -> None:
 
 def _escape(name: str) -> str:
     return name.replace("~", "~0").replace("/", "~1")
+
+
+def _bare_texts(patches: Patches) -> Iterator[str]:
+    """The texts that the entity may turn out to hold as those of a VocabProperty."""
+    for family in patches.values():
+        for patch in family:
+            if patch.bare:
+                texts = patch.raw if isinstance(patch.raw, list) else [patch.raw]
+                yield from (text for text in texts if isinstance(text, str))
+            yield from _bare_texts(patch.attributes)
+
+
+def _expanded(texts: Iterator[str], terms: Vocabulary) -> KnownTexts:
+    found: dict[str, str | BadRequestData] = {}
+    for text in texts:
+        try:
+            found[text] = terms.expand_vocab(text)
+        except BadRequestData as error:
+            found[text] = error
+    return KnownTexts(found)

@@ -9,7 +9,7 @@ whole: the new one takes the place of the old one.
 from dataclasses import dataclass
 from typing import Any
 
-from broker.ngsild.attribute_values import Nulls, Terms, read_value
+from broker.ngsild.attribute_values import Nulls, Vocabulary, read_value
 from broker.ngsild.attributes import check_definition
 from broker.ngsild.errors import BadRequestData
 from broker.ngsild.merge_fragments import MISSING, InstancePatch, MergeFragment, Patches
@@ -81,7 +81,7 @@ def _set(entity: Entity, name: str, value: Any, deletion: Any) -> None:
 
 @dataclass(slots=True, frozen=True)
 class _Merge:
-    terms: Terms
+    terms: Vocabulary
     common: Common
     now: str
 

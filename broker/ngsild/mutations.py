@@ -160,7 +160,7 @@ def stamped(instance: Instance, now: str, previous: Instance | None = None) -> I
 def with_types(entity: Entity, types: list[str] | None) -> list[str]:
     """The types of the entity with those of a fragment added (clause 5.5.8)."""
     current: list[str] = entity["types"]
-    if types is None or all(name in current for name in types):
+    if types is None or types == current or all(name in current for name in types):
         return current
     return current + [name for name in types if name not in current]
 

@@ -130,6 +130,36 @@ def test_usual_bodies_are_read_only_once(monkeypatch: pytest.MonkeyPatch) -> Non
         assert parse_json(text.encode()) == body
 
 
+ITEM = '{"id":"urn:a:1","t":{"type":"Property","value":[1.5,{"b":"[{"}]}}'
+
+
+@pytest.mark.parametrize("place", [0, 77, 199])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        '{"id":"urn:a:1","t":1,"t":1}',
+        '{"id":"urn:a:1","t":18446744073709551616}',
+        '{"t":' + "[" * (MAX_DEPTH + 1) + "]" * (MAX_DEPTH + 1) + "}",
+        '{"t":' + "[" * 600 + "]" * 600 + "}",
+    ],
+    ids=["twice", "large", "deep", "very deep"],
+)
+def test_one_wrong_item_of_a_long_array_is_noticed(wrong: str, place: int) -> None:
+    items = [ITEM] * 200
+    assert len(parse_json(f"[{','.join(items)}]".encode())) == 200
+    items[place] = wrong
+    with pytest.raises(BadRequestData):
+        parse_json(f"[{','.join(items)}]".encode())
+
+
+def test_a_long_array_without_blanks_is_not_looked_through(monkeypatch: pytest.MonkeyPatch) -> None:
+    def survey(value: Any, depth: int) -> tuple[int, bool]:
+        raise AssertionError(value)
+
+    monkeypatch.setattr(json_body, "_survey", survey)
+    assert parse_json(f"[{','.join([ITEM] * 200)}]".encode()) == [json.loads(ITEM)] * 200
+
+
 @pytest.mark.parametrize("number", ["9223372036854775807", "-9223372036854775808", "0", "1e30", "1.5e300", "-1E+25"])
 def test_numbers_that_can_be_kept_are_read(number: str) -> None:
     assert repr(parse_json(f'{{"a":[{number}]}}'.encode())["a"][0]) == repr(json.loads(number))
