@@ -40,7 +40,17 @@ from broker.notify.notifier import Notifier
 from broker.notify.periodic import PeriodicNotifications
 from broker.notify.registry import Registry
 from broker.notify.sending import Sender
-from broker.parts import open_census, open_data_models, open_http, open_mongo, open_mqtt, read_trust, run
+from broker.parts import (
+    Neighbours,
+    open_census,
+    open_data_models,
+    open_http,
+    open_mongo,
+    open_mqtt,
+    open_sharing,
+    read_trust,
+    run,
+)
 from broker.settings import Settings
 from broker.storage.census import CensusStore
 from broker.storage.collator import Collator
@@ -71,7 +81,7 @@ from broker.web.snapshot_queries import compile_snapshot_query
 
 @contextlib.asynccontextmanager
 async def open_services(
-    settings: Settings, metrics: Metrics, exposition: Callable[[], Awaitable[bytes]]
+    settings: Settings, metrics: Metrics, exposition: Callable[[], Awaitable[bytes]], neighbours: Neighbours
 ) -> AsyncIterator[Services]:
     """Connect, load, start; at the end drain, stop and close, in the reverse order.
 
@@ -167,6 +177,7 @@ async def open_services(
         metrics.notification_backlog.set_function(lambda: notifier.backlog)
         metrics.endpoints.waiting = notifier.waiting
         stack.push_async_callback(committer.drain, settings.drain_timeout)
+        commits = await stack.enter_async_context(open_sharing(committer, neighbours, metrics, settings))
         run(stack, Sweeper(committer, entities, tenants, interval=settings.expiry_sweep_interval))
 
         selections = EntitySelections(tenants, settings.query_scan_max)
@@ -209,8 +220,8 @@ async def open_services(
             settings=settings,
             contexts=contexts,
             context_operations=context_operations,
-            entities=EntityOperations(committer, queries, Reads(tenants), tenants),
-            batch=BatchOperations(committer, tenants),
+            entities=EntityOperations(commits, queries, Reads(tenants), tenants),
+            batch=BatchOperations(commits, tenants),
             purges=Purges(committer, entities),
             discovery=Discovery(census_kept),
             subscriptions=Subscriptions(
@@ -263,7 +274,6 @@ async def open_services(
                 settings.source_alias or await kept_alias(mongo), {"product": "Vela", "version": __version__}
             ),
             rendered=RenderedEntities(settings.read_cache_bytes, metrics.read_cache),
-            load=Load(
-                committer, metrics.refused, longest_wait=settings.max_wait, most_bytes=settings.max_pending_bytes
-            ),
+            load=Load(commits, metrics.refused, longest_wait=settings.max_wait, most_bytes=settings.max_pending_bytes),
+            leave=commits.leave,
         )

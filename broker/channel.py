@@ -60,19 +60,24 @@ class WorkerError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Wiring:
-    """What a worker process gets from its supervisor, the process `parent`: its number, and file descriptors."""
+    """What a worker process gets from its supervisor, the process `parent`: its place of `places`, file descriptors.
+
+    `door` is where other workers reach it, -1 where they cannot.
+    """
 
     parent: int
     index: int
+    places: int
     channel: int
+    door: int
     listening: tuple[int, ...]
 
     def text(self) -> str:
         """As an argument of the command line."""
-        return ":".join(map(str, (self.parent, self.index, self.channel, *self.listening)))
+        return ":".join(map(str, (self.parent, self.index, self.places, self.channel, self.door, *self.listening)))
 
     @classmethod
     def parse(cls, text: str) -> "Wiring":
         """What `text` made. ValueError for anything else."""
-        parent, index, channel, *listening = map(int, text.split(":"))
-        return cls(parent, index, channel, tuple(listening))
+        parent, index, places, channel, door, *listening = map(int, text.split(":"))
+        return cls(parent, index, places, channel, door, tuple(listening))

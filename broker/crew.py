@@ -16,7 +16,7 @@ import structlog
 from broker.channel import Channel, Message, Wiring
 from broker.configuration import Launch
 from broker.exposition import Merger, Snapshot, snapshot
-from broker.listening import ListenError, Listeners, refuse_further
+from broker.listening import Doors, ListenError, Listeners, refuse_further
 from broker.setting import SettingsError
 from broker.telemetry import SupervisorMetrics
 
@@ -100,12 +100,16 @@ class Worker:
 
 
 class Place:
-    """What a worker takes: a number and sockets. `worker` is None while the place is empty, as after a death."""
+    """What a worker takes: a number and sockets. `worker` is None while the place is empty, as after a death.
+
+    Clients come to the `sockets`, other workers to the `door`, if there are others.
+    """
 
     def __init__(self, index: int, launch: Launch, sockets: list[socket.socket]) -> None:
         self.index = index
         self.launch = launch
         self.sockets = sockets
+        self.door: socket.socket | None = None
         self.worker: Worker | None = None
         self.filling = asyncio.Lock()
         self.changed = asyncio.Event()
@@ -116,6 +120,12 @@ class Place:
         for one in self.sockets:
             one.close()
         self.sockets = []
+
+    def close(self) -> None:
+        """Leave all sockets to those who were given them."""
+        self.close_sockets()
+        if self.door is not None:
+            self.door.close()
 
 
 async def first_of(seconds: float | None, *waits: Awaitable[object]) -> None:
@@ -135,6 +145,7 @@ class Crew:
         self._launch = launch
         self._number = workers
         self._listeners = listeners
+        self._doors = Doors()
         self._read_again = read_again
         self._places: list[Place] = []
         self._workers: set[Worker] = set()
@@ -167,9 +178,18 @@ class Crew:
             rolling.cancel()
             for place in self._places:
                 refuse_further(place.sockets)
-                place.close_sockets()
+                place.close()
             self._listeners.close()
+        self._doors.close()
         return self._status
+
+    def _open_door(self, index: int) -> socket.socket | None:
+        """Where other workers reach the one at the place `index`; None where that cannot be."""
+        try:
+            return self._doors.open(index)
+        except OSError as error:
+            log.warning("workers cannot reach each other: they will race for entities", reason=str(error))
+            return None
 
     async def _keep_filled(self, place: Place) -> None:
         pause = FIRST_PAUSE
@@ -209,13 +229,16 @@ class Crew:
             place.sockets = self._listeners.open()
         ours, theirs = socket.socketpair()
         listening = tuple(one.fileno() for one in place.sockets)
+        if place.door is None and self._number > 1:
+            place.door = self._open_door(place.index)
+        door = -1 if place.door is None else place.door.fileno()
         with theirs:
-            wiring = Wiring(os.getpid(), place.index, theirs.fileno(), listening)
+            wiring = Wiring(os.getpid(), place.index, self._number, theirs.fileno(), door, listening)
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "broker", "worker", wiring.text(), *launch.flags),
                 env=launch.environment,
                 stdin=asyncio.subprocess.DEVNULL,
-                pass_fds=(theirs.fileno(), *listening),
+                pass_fds=[one for one in (theirs.fileno(), door, *listening) if one >= 0],
             )
         worker = Worker(place.index, launch, process, await Channel.open(ours))
         log.debug("worker started", worker=place.index, pid=worker.pid)
@@ -257,10 +280,15 @@ class Crew:
                 log.error("rolling restart given up; the workers that are there go on", reason=str(error))
 
     async def _roll(self, launch: Launch) -> Launch:
-        wanted = launch.settings.workers or self._number
+        before = self._number
+        self._number = wanted = launch.settings.workers or before
         log.info("rolling restart", workers=wanted)
-        for place in self._places[:wanted]:
-            await self._replace(place, launch)
+        try:
+            for place in self._places[:wanted]:
+                await self._replace(place, launch)
+        except RollError:
+            self._number = before
+            raise
         while len(self._places) > wanted:
             await self._remove(self._places.pop())
         while len(self._places) < wanted:
@@ -288,7 +316,7 @@ class Crew:
         async with place.filling:
             if place.worker is not None:
                 await place.worker.retire()
-        place.close_sockets()
+        place.close()
 
 
 class RollError(Exception):

@@ -1,6 +1,7 @@
 """The sockets that a broker listens on: bound by its supervisor, which hands them to the workers.
 
 A socket outlives the worker that accepts from it: connections that wait in its queue are there for the next one.
+`Listeners` are for clients, `Doors` for the other workers.
 """
 
 import contextlib
@@ -9,7 +10,9 @@ import errno
 import socket
 import struct
 import sys
+import tempfile
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 _OWN_SOCKETS = sys.platform == "linux"
@@ -108,6 +111,38 @@ class Listeners:
                 "or give another port with --port."
             )
         return f"The broker cannot listen at {self._host}:{self.port} ({error.strerror}); see --host and --port."
+
+
+class Doors:
+    """The sockets at which workers reach each other, in a folder that nobody but this user may enter."""
+
+    def __init__(self) -> None:
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+
+    def open(self, index: int) -> socket.socket:
+        """The socket of the worker at the place `index`, bound but not listening yet. OSError where that cannot be."""
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="vela-")
+        path = Path(self._folder.name, str(index))
+        path.unlink(missing_ok=True)
+        door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            door.bind(str(path))
+        except BaseException:
+            door.close()
+            raise
+        return door
+
+    def close(self) -> None:
+        """Remove the folder."""
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+
+def door_of(own: socket.socket, index: int) -> str:
+    """Where the door of the place `index` is, seen from one's own."""
+    return str(Path(own.getsockname()).with_name(str(index)))
 
 
 def refuse_further(sockets: Sequence[socket.socket]) -> None:

@@ -1,8 +1,9 @@
 """Parts of a worker process that are put together, started and stopped as one; `app.py` composes the whole of them."""
 
 import contextlib
-from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass
+import socket
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Protocol, TypeVar
 
 import structlog
@@ -10,6 +11,9 @@ import structlog
 from broker import __version__
 from broker.bundled import bundled
 from broker.commit.census import Census
+from broker.commit.colleagues import Colleague
+from broker.commit.committer import Committer
+from broker.commit.sharing import SharedCommits
 from broker.core.data_models import DataModelOperations
 from broker.core.recounting import Recounter
 from broker.notify.mqtt import MqttPublisher
@@ -33,6 +37,9 @@ from broker.validation.registry import ModelRegistry
 from broker.validation.tallies import Tallies
 
 log = structlog.get_logger("vela")
+
+_COMMITTED = 20.0
+"""Seconds within which an update has its outcome once it is its turn: a group tries for half of that."""
 
 
 class Runs(Protocol):
@@ -120,6 +127,36 @@ async def open_census(
     finally:
         await recounter.stop()
         await census.close(settings.drain_timeout)
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbours:
+    """The workers of a broker: this one at the place `index`, where others reach it by its `door`; their `doors`."""
+
+    index: int = 0
+    door: socket.socket | None = None
+    doors: Mapping[int, str] = field(default_factory=dict)
+
+
+@contextlib.asynccontextmanager
+async def open_sharing(
+    committer: Committer, neighbours: Neighbours, metrics: Metrics, settings: Settings
+) -> AsyncIterator[SharedCommits]:
+    """What commits updates together with the other workers; at the end those have the outcomes of theirs."""
+    commits = SharedCommits(
+        committer,
+        neighbours.index,
+        {index: Colleague(path, silence=settings.max_wait + _COMMITTED) for index, path in neighbours.doors.items()},
+        neighbours.door,
+        most_pending=settings.max_queue,
+        handed_over=metrics.handed_over,
+    )
+    await commits.start()
+    try:
+        yield commits
+    finally:
+        commits.leave()
+        await commits.close(settings.drain_timeout)
 
 
 @dataclass(frozen=True, slots=True)

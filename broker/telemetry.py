@@ -335,6 +335,11 @@ class Metrics:
         self.version_conflicts = Counter(
             "vela_version_conflicts", "Entity writes repeated because another process wrote first.", registry=registry
         )
+        self.handed_over = Counter(
+            "vela_mutations_handed_over",
+            "Updates that the worker which was sent them handed to the one that owns their entity.",
+            registry=registry,
+        )
         self.commit_queue = Gauge("vela_commit_queue_length", "Updates waiting for their group.", registry=registry)
         self.notifications_sent = Counter("vela_notifications_sent", "Notifications delivered.", registry=registry)
         self.notifications_failed = Counter(

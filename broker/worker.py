@@ -15,8 +15,9 @@ import uvloop
 from broker.app import open_services
 from broker.channel import Channel, Wiring, WorkerError
 from broker.exposition import snapshot
-from broker.listening import accept_rest
+from broker.listening import accept_rest, door_of
 from broker.ngsild.errors import NgsiLdError
+from broker.parts import Neighbours
 from broker.reporting import Reporting
 from broker.settings import Settings
 from broker.storage.client import UnusableStorage
@@ -79,7 +80,7 @@ async def _serve(settings: Settings, wiring: Wiring) -> None:
     reporting = Reporting(await Channel.open(socket.socket(fileno=wiring.channel)), lambda: snapshot(metrics.registry))
     reporting.start()
     try:
-        async with open_services(settings, metrics, reporting.exposition) as services:
+        async with open_services(settings, metrics, reporting.exposition, _neighbours(wiring)) as services:
             server = Server(
                 make_dispatcher(services),
                 services.load,
@@ -95,6 +96,7 @@ async def _serve(settings: Settings, wiring: Wiring) -> None:
             log.info("ready", worker=wiring.index, host=settings.host, port=sockets[0].getsockname()[1])
             await stopping.wait()
             log.info("draining", worker=wiring.index)
+            services.leave()
             for one in listening:
                 one.close()
             await _take_in(sockets, server)
@@ -102,6 +104,15 @@ async def _serve(settings: Settings, wiring: Wiring) -> None:
     finally:
         await reporting.close()
     log.info("stopped", worker=wiring.index)
+
+
+def _neighbours(wiring: Wiring) -> Neighbours:
+    """Where the other workers are; nowhere for one that is alone."""
+    if wiring.places == 1 or wiring.door < 0:
+        return Neighbours()
+    door = socket.socket(fileno=wiring.door)
+    others = (index for index in range(wiring.places) if index != wiring.index)
+    return Neighbours(wiring.index, door, {index: door_of(door, index) for index in others})
 
 
 async def _take_in(sockets: list[socket.socket], server: Server) -> None:

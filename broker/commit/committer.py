@@ -82,7 +82,7 @@ class Committer:
 
         Unavailable (503) if too many mutations wait already or the storage is lost.
         """
-        outcome = (await self._enqueue(tenant, ((entity_id, mutation),), size).future)[0]
+        outcome = (await self.enqueue(tenant, ((entity_id, mutation),), size))[0]
         if isinstance(outcome, NgsiLdError):
             raise outcome
         return outcome
@@ -91,9 +91,10 @@ class Committer:
         """Commit several mutations in order; for each its outcome, or its NgsiLdError as a value."""
         if not mutations:
             return []
-        return await self._enqueue(tenant, mutations, size).future
+        return await self.enqueue(tenant, mutations, size)
 
-    def _enqueue(self, tenant: str, mutations: Sequence[tuple[str, Mutation]], size: int) -> Submission:
+    def enqueue(self, tenant: str, mutations: Sequence[tuple[str, Mutation]], size: int) -> asyncio.Future[list[Any]]:
+        """Have several mutations committed, one at least; as `submit_many`, but not to be awaited at once."""
         count = len(mutations)
         if self.queued:
             refusal = self.refusal()
@@ -110,7 +111,7 @@ class Committer:
             lane.waiting.append(Entry(entity_id, mutation, submission, index, share))
         self.queued += count
         self._schedule(lane)
-        return submission
+        return submission.future
 
     @property
     def full(self) -> bool:

@@ -1,6 +1,6 @@
 """Operations on one entity and its attributes, and queries (clauses 5.6.1 to 5.6.6, 5.6.17 to 5.6.19, 5.7.1, 5.7.2)."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,7 +30,7 @@ from broker.storage.documents import StoredEntity
 class Commits(Protocol):
     """What writing needs."""
 
-    async def submit(self, tenant: str, entity_id: str, mutation: Mutation, size: int = 0) -> Any:
+    def submit(self, tenant: str, entity_id: str, mutation: Mutation, size: int = 0) -> Awaitable[Any]:
         """Commit one mutation; its outcome, or its error raised."""
 
 

@@ -84,13 +84,13 @@ class DataModelStore:
         if not documents:
             return
         statements = [ReplaceOne({"_id": iri}, document, upsert=True) for iri, document in documents.items()]
-        async with self._edits.editing(_MODELS, list(documents)):
+        async with self._edits.editing(_MODELS, list(documents), spread=True):
             with storage_errors():
                 await self._models.bulk_write(statements, ordered=False)
 
     async def remove_model(self, iri: str) -> bool:
         """Delete the data model of a type; whether there was one."""
-        async with self._edits.editing(_MODELS, [iri]):
+        async with self._edits.editing(_MODELS, [iri], spread=True):
             with storage_errors():
                 result = await self._models.delete_one({"_id": iri})
         return bool(result.deleted_count)
@@ -104,14 +104,14 @@ class DataModelStore:
     async def put_policy(self, policy: StoredPolicy) -> None:
         """Keep a policy, instead of an earlier one for the same tenant and type."""
         key = _policy_key(policy.tenant, policy.iri)
-        async with self._edits.editing(_POLICIES, [key]):
+        async with self._edits.editing(_POLICIES, [key], spread=True):
             with storage_errors():
                 await self._policies.replace_one({"_id": key}, {"policy": policy.policy}, upsert=True)
 
     async def remove_policy(self, tenant: str | None, iri: str) -> bool:
         """Delete the policy for a tenant (None: for all) and type; whether there was one."""
         key = _policy_key(tenant, iri)
-        async with self._edits.editing(_POLICIES, [key]):
+        async with self._edits.editing(_POLICIES, [key], spread=True):
             with storage_errors():
                 result = await self._policies.delete_one({"_id": key})
         return bool(result.deleted_count)

@@ -14,7 +14,8 @@ from broker.ngsild.expiry import MARK
 from broker.ngsild.model import Entity
 from broker.ngsild.shapes import Difference
 from broker.storage.client import DURABLE, Election, storage_errors, translate
-from broker.storage.documents import as_document, as_entity
+from broker.storage.documents import as_document
+from broker.storage.finding import find
 from broker.storage.tenants import Tenants
 
 COLLECTION = "entities"
@@ -77,9 +78,8 @@ class EntityStore:
         """Those of the entities that exist, by id, as the primary has them."""
         database = await self._tenants.database(tenant)
         condition: Any = ids[0] if len(ids) == 1 else {"$in": list(ids)}
-        with storage_errors():
-            cursor = database[COLLECTION].find({"_id": condition})
-            return {document["_id"]: as_entity(document) for document in await cursor.to_list(None)}
+        found = await find(database[COLLECTION], {"_id": condition}, limit=len(ids))
+        return {one.entity_id: one.entity for one in found}
 
     async def ids(self, tenant: str, condition: dict[str, Any], after: str | None, limit: int) -> list[str]:
         """The ids of at most `limit` entities that fulfil a filter, in their order, from the one behind `after` on."""

@@ -36,7 +36,9 @@ class Kind(Enum):
 class CommitQueue(Protocol):
     """The updates that wait for their commit."""
 
-    queued: int
+    @property
+    def queued(self) -> int:
+        """How many there are."""
 
     @property
     def full(self) -> bool:

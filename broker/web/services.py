@@ -27,7 +27,10 @@ from broker.web.rendered import RenderedEntities
 
 @dataclass(slots=True)
 class Services:
-    """Everything that handlers reach; made once by `app.py`. `exposition` are the metrics of all workers, as text."""
+    """Everything that handlers reach; made once by `app.py`. `exposition` are the metrics of all workers, as text.
+
+    `leave` is called when the worker is about to end: from then on it and the other workers share nothing.
+    """
 
     settings: Settings
     contexts: Contexts
@@ -50,3 +53,4 @@ class Services:
     identity: SourceIdentity
     rendered: RenderedEntities
     load: Load
+    leave: Callable[[], None]

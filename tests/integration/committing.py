@@ -43,26 +43,42 @@ def update(number: int = 1, **attributes: Any) -> tuple[str, Mutation]:
     return entity_id(number), UpdateAttributes(entity_id(number), fragment)
 
 
-def increment(name: str, number: int = 1) -> tuple[str, Mutation]:
+@dataclass(frozen=True, slots=True)
+class Increment:
     """Add one to the attribute `name`; the outcome is the new value. Applied twice, it counts twice."""
 
-    def mutation(before: Entity | None, now: str) -> tuple[Entity | None, int]:
+    name: str
+    number: int
+
+    def __call__(self, before: Entity | None, now: str) -> tuple[Entity | None, int]:
         assert before is not None
-        count = value_of(before, name) + 1
-        after, _ = update(number, **{name: count})[1](before, now)
+        count = value_of(before, self.name) + 1
+        after, _ = update(self.number, **{self.name: count})[1](before, now)
         return after, count
 
-    return entity_id(number), mutation
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """Append `item` to the list in the attribute `name`."""
+
+    name: str
+    item: Any
+    number: int
+
+    def __call__(self, before: Entity | None, now: str) -> tuple[Entity | None, None]:
+        assert before is not None
+        items = [*(value_of(before, self.name) or []), self.item]
+        return update(self.number, **{self.name: items})[1](before, now)[0], None
+
+
+def increment(name: str, number: int = 1) -> tuple[str, Mutation]:
+    """An `Increment`, ready for `submit_many`."""
+    return entity_id(number), Increment(name, number)
 
 
 def record(name: str, item: Any, number: int = 1) -> tuple[str, Mutation]:
-    """Append `item` to the list in the attribute `name`."""
-
-    def mutation(before: Entity | None, now: str) -> tuple[Entity | None, None]:
-        assert before is not None
-        return update(number, **{name: [*(value_of(before, name) or []), item]})[1](before, now)[0], None
-
-    return entity_id(number), mutation
+    """A `Record`, ready for `submit_many`."""
+    return entity_id(number), Record(name, item, number)
 
 
 def value_of(entity: Entity | None, name: str) -> Any:

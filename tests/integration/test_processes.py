@@ -301,8 +301,9 @@ async def test_a_worker_that_is_killed_is_replaced_while_the_others_serve(
         await load.more(100)
         await until(both_serve, "both workers serve again")
 
-    assert set(load.answers) == {204}
-    assert len(load.lost) + load.refused <= 24, "what was under way at the one that was killed, and nothing else"
+    assert set(load.answers) <= {204, 503}
+    failed = len(load.lost) + load.refused + load.answers.get(503, 0)
+    assert failed <= 24, "what was under way at the one that was killed, and nothing else"
     assert (await counted(local.url, "vela_worker_deaths_total"))["vela_worker_deaths_total"] == 1
 
 
@@ -348,15 +349,16 @@ async def test_whichever_worker_is_asked_the_metrics_are_those_of_all(
     assert figures["vela_commit_group_size_sum"] == before["vela_mutations_total"] + 40
 
 
-async def test_conflicts_between_workers_are_in_the_sum(start_broker: Callable[..., LocalBroker]) -> None:
+async def test_races_with_another_broker_are_in_the_sum(start_broker: Callable[..., LocalBroker]) -> None:
     local = start_broker(workers=2)
+    other = start_broker(workers=1, database=local.settings.database)
     await create(local.url)
 
     async def conflicts() -> bool:
         return (await counted(local.url, "vela_version_conflicts_total"))["vela_version_conflicts_total"] > 0
 
-    async with Load(local.settings.port, entities=1, pause=0).running():
-        await until(conflicts, "two workers want to change the same entity")
+    async with Load(local.settings.port, entities=1, pause=0).running(), Load(other.settings.port, 1, 0).running():
+        await until(conflicts, "two brokers want to change the same entity")
 
 
 @contextmanager
