@@ -25,7 +25,10 @@ from broker.ngsild.mutations import Mutation
 log = structlog.get_logger(__name__)
 
 _SMALL_GROUP = 150
-"""Mutations in a group, unless so many wait that this would be less than half of them (docs/adr/0015)."""
+"""Entities in a group, unless so many mutations wait that this would be less than half of them (docs/adr/0015)."""
+
+_SHARE = 2
+"""A group takes one of so many parts of all that is under way: while it is stored there is something to go on with."""
 
 _LEAST_QUEUE = 200
 """Mutations that may wait however slow the storage is, for as long as `max_queue` lets them."""
@@ -168,17 +171,22 @@ class Committer:
 
     def _take(self, lane: _Lane) -> list[Entry]:
         entries: list[Entry] = []
+        entities: set[str] = set()
         size = 0
-        waiting, busy, blocked = lane.waiting, lane.busy, lane.blocked
-        most = min(self._limits.group_max, max(_SMALL_GROUP, len(waiting) // 2))
-        while waiting and len(entries) < most and (size < self._limits.group_bytes or not entries):
+        waiting, busy, blocked, limits = lane.waiting, lane.busy, lane.blocked, self._limits
+        share = max(limits.group_eager, (len(waiting) + len(busy)) // _SHARE)
+        most = min(share, max(_SMALL_GROUP, len(waiting) // 2))
+        while waiting and len(entities) < most and len(entries) < limits.group_max:
+            if size >= limits.group_bytes:
+                break
             entry = waiting.popleft()
             if entry.entity_id in busy:
                 blocked.setdefault(entry.entity_id, []).append(entry)
             else:
                 entries.append(entry)
+                entities.add(entry.entity_id)
                 size += entry.size
-        busy.update([entry.entity_id for entry in entries])
+        busy |= entities
         return entries
 
     async def _run(self, lane: _Lane, entries: list[Entry]) -> None:

@@ -105,8 +105,12 @@ class TestOrderAndGroups:
         assert await node.value("n") == 50
 
     async def test_what_arrives_together_is_committed_together(self, node: Node) -> None:
+        await node.race(*(create(number) for number in range(20)))
+        assert [len(writes.inserts) for writes in node.store.writes] == [20]
+
+    async def test_while_one_half_is_stored_there_is_another_to_go_on_with(self, node: Node) -> None:
         await node.race(*(create(number) for number in range(100)))
-        assert [len(writes.inserts) for writes in node.store.writes] == [100]
+        assert [len(writes.inserts) for writes in node.store.writes] == [50, 50]
 
     async def test_the_mutations_of_a_batch_see_each_other_in_order(self, node: Node) -> None:
         outcomes = await node.run(
