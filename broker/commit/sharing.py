@@ -83,6 +83,8 @@ class SharedCommits:
 
     async def submit_many(self, tenant: str, mutations: Sequence[tuple[str, Mutation]], size: int = 0) -> list[Any]:
         """Commit several mutations in order; for each its outcome, or its NgsiLdError as a value."""
+        if not self._colleagues:
+            return await self._committer.submit_many(tenant, mutations, size)
         shares: dict[Colleague | None, list[int]] = {}
         for index, (entity_id, _) in enumerate(mutations):
             shares.setdefault(self._owner(tenant, entity_id), []).append(index)
