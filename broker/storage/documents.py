@@ -13,12 +13,13 @@ from struct import Struct
 from typing import Any
 
 import bson
+from bson.errors import BSONError
 
 from broker.ngsild.expiry import MARK, visible
 from broker.ngsild.geometry import index_copy
 from broker.ngsild.model import LOCATION, Entity
 from broker.ngsild.timestamps import sortable
-from broker.storage.client import storage_errors
+from broker.storage.client import translate
 
 _INDEX_ONLY = ("location", "expires")
 
@@ -55,8 +56,10 @@ class StoredEntity:
     def entity(self) -> Entity:
         """The entity in its stored form, decoded once. What has expired may still be in it."""
         if self._entity is None:
-            with storage_errors():
+            try:
                 self._entity = as_entity(bson.decode(self._raw))
+            except BSONError as error:
+                raise translate(error) from error
         return self._entity
 
     @property
