@@ -1,5 +1,6 @@
 """The demo from beginning to end."""
 
+import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -17,6 +18,9 @@ from broker.demo.record import Record
 from broker.demo.recording import Recording, RecordingError, read_recording
 from broker.demo.replay import Replay
 from broker.demo.summary import describe_violations, print_commands, print_summary
+
+_COUNTED = 1.5
+"""Seconds after which all violations are counted: every worker adds those that it has found each second."""
 
 PATIENCE = 30.0
 """Seconds without any notification after which those that are still owed count as missing."""
@@ -86,6 +90,7 @@ async def _replay(
         with display:
             seconds = await replay.send(readings, agents=agents, speed=speed)
             await replay.settle(RESILIENT_PATIENCE if resilient else PATIENCE)
+        await asyncio.sleep(_COUNTED)
         after = await client.violations()
     print_summary(
         console,
