@@ -183,6 +183,10 @@ class Crew:
         self._doors.close()
         return self._status
 
+    def _wanted(self, launch: Launch) -> int:
+        """How many workers there are to be; those that are started with the same settings agree on it."""
+        return launch.settings.workers or self._number
+
     def _open_door(self, index: int) -> socket.socket | None:
         """Where other workers reach the one at the place `index`; None where that cannot be."""
         try:
@@ -229,11 +233,12 @@ class Crew:
             place.sockets = self._listeners.open()
         ours, theirs = socket.socketpair()
         listening = tuple(one.fileno() for one in place.sockets)
-        if place.door is None and self._number > 1:
+        places = self._wanted(launch)
+        if place.door is None and places > 1:
             place.door = self._open_door(place.index)
         door = -1 if place.door is None else place.door.fileno()
         with theirs:
-            wiring = Wiring(os.getpid(), place.index, self._number, theirs.fileno(), door, listening)
+            wiring = Wiring(os.getpid(), place.index, places, theirs.fileno(), door, listening)
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "broker", "worker", wiring.text(), *launch.flags),
                 env=launch.environment,
@@ -280,15 +285,10 @@ class Crew:
                 log.error("rolling restart given up; the workers that are there go on", reason=str(error))
 
     async def _roll(self, launch: Launch) -> Launch:
-        before = self._number
-        self._number = wanted = launch.settings.workers or before
+        wanted = self._wanted(launch)
         log.info("rolling restart", workers=wanted)
-        try:
-            for place in self._places[:wanted]:
-                await self._replace(place, launch)
-        except RollError:
-            self._number = before
-            raise
+        for place in self._places[:wanted]:
+            await self._replace(place, launch)
         while len(self._places) > wanted:
             await self._remove(self._places.pop())
         while len(self._places) < wanted:

@@ -44,7 +44,6 @@ class _Errands(Line):
         super().__init__()
         self.open = False
         self.left = asyncio.Event()
-        self.pending = 0
         self._silence = silence
         self._numbers = count(1)
         self._waiting: dict[int, tuple[Outcomes, int, float]] = {}
@@ -55,7 +54,6 @@ class _Errands(Line):
         number = next(self._numbers)
         future: Outcomes = self._loop.create_future()
         self._waiting[number] = future, len(mutations), self._loop.time()
-        self.pending += len(mutations)
         self.send((number, tenant, mutations, size))
         if not self._looking:
             self._look()
@@ -81,7 +79,8 @@ class _Errands(Line):
         """There will be no more answers."""
         self.leave()
         if self._waiting:
-            log.warning("the outcome of updates that another worker was handed is unknown", updates=self.pending)
+            updates = sum(mutations for _, mutations, _ in self._waiting.values())
+            log.warning("the outcome of updates that another worker was handed is unknown", updates=updates)
         for number, (_, mutations, _) in list(self._waiting.items()):
             error = OutcomeUnknown(
                 "The process that was committing the update has ended: the update may or may not have been kept; "
@@ -90,8 +89,7 @@ class _Errands(Line):
             self._settle(number, [error] * mutations)
 
     def _settle(self, number: int, outcomes: list[Any]) -> None:
-        future, mutations, _ = self._waiting.pop(number)
-        self.pending -= mutations
+        future, _, _ = self._waiting.pop(number)
         if not future.done():  # the caller may have gone
             future.set_result(outcomes)
 

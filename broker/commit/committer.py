@@ -176,9 +176,7 @@ class Committer:
         waiting, busy, blocked, limits = lane.waiting, lane.busy, lane.blocked, self._limits
         share = max(limits.group_eager, (len(waiting) + len(busy)) // _SHARE)
         most = min(share, max(_SMALL_GROUP, len(waiting) // 2))
-        while waiting and len(entities) < most and len(entries) < limits.group_max:
-            if size >= limits.group_bytes:
-                break
+        while waiting and len(entities) < most and len(entries) < limits.group_max and size < limits.group_bytes:
             entry = waiting.popleft()
             if entry.entity_id in busy:
                 blocked.setdefault(entry.entity_id, []).append(entry)

@@ -95,9 +95,7 @@ class SharedCommits:
             raise refusal
         outcomes: list[Any] = [None] * len(mutations)
         begun = []
-        # What this worker cannot take it refuses before anybody else has begun.
-        for owner in sorted(shares, key=lambda one: one is not None):
-            indexes = shares[owner]
+        for owner, indexes in shares.items():
             part = [mutations[index] for index in indexes]
             part_size = size * len(part) // len(mutations)
             begun.append((indexes, self._begin(owner, tenant, part, part_size)))

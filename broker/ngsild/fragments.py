@@ -21,7 +21,7 @@ from broker.ngsild.attributes import (
 from broker.ngsild.errors import BadRequestData
 from broker.ngsild.geometry import looks_like_geometry
 from broker.ngsild.model import NGSI_LD_NULL, VALUE_MEMBERS, Attributes, Instance
-from broker.ngsild.names import ENTITY_MEMBERS, SYSTEM_MEMBERS, check_uri, is_uri, read_scopes
+from broker.ngsild.names import ENTITY_MEMBERS, SYSTEM_MEMBERS, check_uri, read_scopes
 from broker.ngsild.timestamps import parse_timestamp
 
 _NOT_ATTRIBUTES_OF_ENTITY = ENTITY_MEMBERS | SYSTEM_MEMBERS | {"expiresAt"}
@@ -64,11 +64,9 @@ def read_fragment(document: Any, terms: Terms, *, pointer: str = "", nulls: Null
     expires_at = document.get("expiresAt")
     if (expires_at is not None or "expiresAt" in document) and not (nulls and expires_at == NGSI_LD_NULL):
         expires_at = parse_timestamp(expires_at, pointer=f"{pointer}/expiresAt")
-    if (entity_id is not None or "id" in document) and not (type(entity_id) is str and is_uri(entity_id)):
-        check_uri(entity_id, "entity id", f"{pointer}/id")
     return Fragment(
-        entity_id,
-        _read_types(types, terms, pointer) if types is not None or "type" in document else None,
+        check_uri(entity_id, "entity id", f"{pointer}/id") if entity_id is not None or "id" in document else None,
+        _read_types(types, terms, f"{pointer}/type") if types is not None or "type" in document else None,
         read_scopes(scopes, f"{pointer}/scope", allow_null=bool(nulls))
         if scopes is not None or "scope" in document
         else None,
@@ -142,14 +140,10 @@ def _check_keywords(document: dict[str, Any], pointer: str) -> None:
 def _read_types(value: Any, terms: Terms, pointer: str) -> list[str]:
     names = value if isinstance(value, list) else [value]
     if not names:
-        raise BadRequestData(
-            "The type is an empty array: every entity needs at least one type.", pointer=f"{pointer}/type"
-        )
+        raise BadRequestData("The type is an empty array: every entity needs at least one type.", pointer=pointer)
     types = []
     for name in names:
         if not isinstance(name, str) or not name or name == NGSI_LD_NULL:
-            raise BadRequestData(
-                f"{name!r:.80} is not an entity type: expected a name or an IRI.", pointer=f"{pointer}/type"
-            )
-        types.append(located(terms.expand, name, f"{pointer}/type"))
+            raise BadRequestData(f"{name!r:.80} is not an entity type: expected a name or an IRI.", pointer=pointer)
+        types.append(located(terms.expand, name, pointer))
     return types if len(types) == 1 else list(dict.fromkeys(types))

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -155,6 +156,9 @@ class Load:
             for position in range(depth):
                 try:
                     head = await reader.readuntil(b"\r\n\r\n")
+                    length = re.search(rb"content-length: (\d+)", head.lower())
+                    if length is not None:  # a refusal says why
+                        await reader.readexactly(int(length[1]))
                 except (asyncio.IncompleteReadError, ConnectionError) as error:
                     self.lost.append(
                         f"{'kept' if keep else 'new'} connection, request {position} of {depth}: {error!r}"
