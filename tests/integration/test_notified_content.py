@@ -105,19 +105,21 @@ async def test_linked_entities_are_notified_as_they_are(broker: RunningBroker, r
 
 
 async def test_a_condition_on_linked_entities_is_decided_on_them(broker: RunningBroker, receiver: Receiver) -> None:
-    kind, low, full = new_type(), new_id("Battery"), new_id("Battery")
-    await create(broker, {"level": 0.3}, id=low, type="Battery")
-    await create(broker, {"level": 0.95}, id=full, type="Battery")
+    kind = new_type()
+    low, full, drained = new_id("Battery"), new_id("Battery"), new_id("Battery")
+    for battery, level in ((low, 0.3), (full, 0.95), (drained, 0.95)):
+        await create(broker, {"level": level}, id=battery, type="Battery")
     await listen(broker, receiver, kind, q="has{level}<0.5;a==1", format="simplified")
     for battery in (full, low):
         for value in (1, 2):
             await create(broker, {"has": {"object": battery}, "a": value}, type=kind)
-    entity_id = await create(broker, {"has": {"object": full}, "a": 1}, type=kind)
-    await update(broker, full, level=0.1)  # the battery is not subscribed to
-    await update(broker, entity_id, b=1)
+    await receiver.wait()
+    entity_id = await create(broker, {"has": {"object": drained}, "a": 2}, type=kind)
+    await update(broker, drained, level=0.1)  # the battery is not subscribed to
+    await update(broker, entity_id, a=1)
     first, last = told(await receiver.wait(2))
     assert (first[0]["has"], first[0]["a"]) == (low, 1)
-    assert (last[0]["id"], last[0]["b"]) == (entity_id, 1)
+    assert (last[0]["id"], last[0]["a"]) == (entity_id, 1)
 
 
 @pytest.mark.parametrize("plain", [False, True])
