@@ -153,7 +153,7 @@ async def test_the_type_parameter_guards_every_operation_on_an_entity(broker: Ru
 
 
 async def test_an_expired_entity_does_not_exist_any_more(broker: RunningBroker) -> None:
-    expiry = datetime.now(UTC) + timedelta(seconds=0.8)
+    expiry = datetime.now(UTC) + timedelta(seconds=1.5)
     kind = new_type()
     entity_id = await create(broker, {"a": 1}, type=kind, expiresAt=f"{expiry:%Y-%m-%dT%H:%M:%S.%f}Z")
     assert (await read(broker, entity_id))["a"]["value"] == 1

@@ -72,7 +72,7 @@ async def test_the_deletion_of_an_entity_is_that_of_its_watched_attributes(
 async def test_what_expires_is_notified_as_deleted(broker: RunningBroker, receiver: Receiver) -> None:
     kind = new_type()
     await listen(broker, receiver, kind, notificationTrigger=["entityDeleted", "attributeDeleted"], showChanges=True)
-    soon = {"expiresAt": (datetime.now(UTC) + timedelta(seconds=0.3)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
+    soon = {"expiresAt": (datetime.now(UTC) + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")}
     lasting = await create(broker, {"a": {"value": 1, **soon}, "b": 2}, type=kind)
     fleeting = await create(broker, {"a": 3}, type=kind, **soon)
     by_id = {one["id"]: one for [one] in told(await receiver.wait(2, seconds=20))}
@@ -215,7 +215,7 @@ async def test_an_expired_subscription_is_silent_until_it_gets_a_time_to_come(
     broker: RunningBroker, receiver: Receiver
 ) -> None:
     kind = new_type()
-    soon = (datetime.now(UTC) + timedelta(seconds=0.5)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    soon = (datetime.now(UTC) + timedelta(seconds=1)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     path = await listen(broker, receiver, kind, expiresAt=soon)
 
     async def expired() -> bool:

@@ -93,7 +93,7 @@ async def test_a_change_does_not_make_a_periodic_subscription_fire_and_what_it_t
     pair: Pair, receiver: Receiver
 ) -> None:
     entities = [{"type": "T"}, {"type": "U", "id": "urn:ngsi-ld:U:1"}]
-    await pair.subscribe(receiver.url, timeInterval=1.5, entities=entities)
+    await pair.subscribe(receiver.url, timeInterval=2.5, entities=entities)
     await pair.create({"id": "urn:ngsi-ld:T:1", "n": 1}, {"id": "urn:ngsi-ld:U:1", "type": "U", "n": 7})
     await pair.create({"id": "urn:ngsi-ld:U:2", "type": "U", "n": 8})
     for n in range(5):

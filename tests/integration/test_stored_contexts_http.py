@@ -211,7 +211,7 @@ async def test_an_array_of_contexts_gets_a_url_for_the_link_of_notifications(
     receiver = Receiver()
     async with serving(receiver):
         source = [SPEED["@context"], {"x": f"urn:{tenant}"}]
-        first = await subscribe(broker, receiver.url, source, tenant)
+        first = await subscribe(broker, f"{receiver.url}/a", source, tenant)
         again = await subscribe(other, f"{receiver.url}/b", source, tenant)
         url = first["jsonldContext"]
         assert again["jsonldContext"].rpartition("/")[2] == url.rpartition("/")[2]
@@ -220,7 +220,7 @@ async def test_an_array_of_contexts_gets_a_url_for_the_link_of_notifications(
         ) as response:
             assert await response.json() == [again["jsonldContext"]]
         assert (await create_with(broker, source, {"NGSILD-Tenant": tenant}))[0] == 201
-        received = (await receiver.wait())[0]
+        received = (await receiver.wait(1, "/a"))[0]
     assert received.headers["Link"].startswith(f"<{url}>")
     assert "@context" not in received.body
     assert received.body["data"][0]["speed"]["value"] == 1
