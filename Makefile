@@ -24,6 +24,8 @@ demo: install  ## replay a day of 60 real car parks, with a broker started for i
 run: install  ## serve on port 1026, with a private MongoDB in ./var
 	@exec $(BIN)/vela serve $(ARGS)
 
+# The tests start some two hundred processes: without bytecode each would compile all modules for itself.
+test: export PYTHONDONTWRITEBYTECODE =
 test: install  ## run every test, in two processes
 	@$(BIN)/python -m pytest --numprocesses $(or $(PROCESSES),2) --dist loadfile $(ARGS)
 
