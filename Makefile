@@ -26,8 +26,8 @@ run: install  ## serve on port 1026, with a private MongoDB in ./var
 
 # The tests start some two hundred processes: without bytecode each would compile all modules for itself.
 test: export PYTHONDONTWRITEBYTECODE =
-test: install  ## run every test, in two processes
-	@$(BIN)/python -m pytest --numprocesses $(or $(PROCESSES),2) --dist loadfile $(ARGS)
+test: install  ## run every test, in three processes
+	@$(BIN)/python -m pytest --numprocesses $(or $(PROCESSES),3) --dist loadfile $(ARGS)
 
 faults: install  ## kill brokers, databases and endpoints at random, and count what is lost (about 12 minutes)
 	@VELA_FAULT_ROUNDS=$(or $(ROUNDS),20) $(BIN)/python -m pytest tests/faults $(ARGS)
