@@ -11,7 +11,7 @@ import socket
 import struct
 import sys
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -160,12 +160,16 @@ def refuse_further(sockets: Sequence[socket.socket]) -> None:
             one.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, option)
 
 
-def accept_rest(listening: socket.socket) -> list[socket.socket]:
-    """The connections in the queue of a listening socket."""
-    listening.setblocking(False)
-    accepted = []
-    with contextlib.suppress(BlockingIOError, InterruptedError):
-        while True:
-            with contextlib.suppress(ConnectionAbortedError):
-                accepted.append(listening.accept()[0])
-    return accepted
+def accept_waiting(listening: socket.socket) -> Iterator[socket.socket]:
+    """Accept the connections in the queue of a listening socket that does not block, one after the other.
+
+    OSError where the system has no room for a further one.
+    """
+    while True:
+        try:
+            connection = listening.accept()[0]
+        except (BlockingIOError, InterruptedError):
+            return
+        except ConnectionAbortedError:
+            continue
+        yield connection

@@ -12,10 +12,11 @@ import sys
 import structlog
 import uvloop
 
+from broker.accepting import Acceptor
 from broker.app import open_services
 from broker.channel import Channel, Wiring, WorkerError
 from broker.exposition import snapshot
-from broker.listening import accept_rest, door_of
+from broker.listening import door_of
 from broker.ngsild.errors import NgsiLdError
 from broker.parts import Neighbours
 from broker.reporting import Reporting
@@ -25,9 +26,6 @@ from broker.telemetry import Metrics
 from broker.validation.definitions import DataModelError
 from broker.web.routes import make_dispatcher
 from broker.web.server import Server
-
-BACKLOG = 1024
-"""Connections that may wait in the queue of a socket, as they do while a worker is started again."""
 
 _MOST_FILES = 1 << 16
 
@@ -89,17 +87,16 @@ async def _serve(settings: Settings, wiring: Wiring) -> None:
             )
             metrics.worker.connections = lambda: server.connected
             sockets = [socket.socket(fileno=number) for number in wiring.listening]
-            listening = [await loop.create_server(server, sock=one.dup(), backlog=BACKLOG) for one in sockets]
+            port = sockets[0].getsockname()[1]
+            acceptor = Acceptor(sockets, server)
             gc.collect()
             gc.freeze()
             reporting.ready()
-            log.info("ready", worker=wiring.index, host=settings.host, port=sockets[0].getsockname()[1])
+            log.info("ready", worker=wiring.index, host=settings.host, port=port)
             await stopping.wait()
             log.info("draining", worker=wiring.index)
             services.leave()
-            for one in listening:
-                one.close()
-            await _take_in(sockets, server)
+            await acceptor.finish()
             await server.drain(settings.drain_timeout)
     finally:
         await reporting.close()
@@ -113,14 +110,3 @@ def _neighbours(wiring: Wiring) -> Neighbours:
     door = socket.socket(fileno=wiring.door)
     others = (index for index in range(wiring.places) if index != wiring.index)
     return Neighbours(wiring.index, door, {index: door_of(door, index) for index in others})
-
-
-async def _take_in(sockets: list[socket.socket], server: Server) -> None:
-    """Serve the connections that are in the queues of these sockets already, and leave the sockets."""
-    loop = asyncio.get_running_loop()
-    waiting = [connection for one in sockets for connection in accept_rest(one)]
-    for one in sockets:
-        one.close()
-    for connection in waiting:
-        connection.setblocking(False)
-        await loop.connect_accepted_socket(server, connection)

@@ -33,6 +33,9 @@ _SHARE = 2
 _LEAST_QUEUE = 200
 """Mutations that may wait however slow the storage is, for as long as `max_queue` lets them."""
 
+_TELLING = _LEAST_QUEUE // 4
+"""So many have to wait for the pace to be measured. It is few enough for a queue that is held at the least."""
+
 _LOOK_AGAIN = 0.2
 """Seconds between looks for the storage while updates are in doubt."""
 
@@ -76,7 +79,7 @@ class Committer:
         self._lanes: dict[str, _Lane] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._loop = asyncio.get_running_loop()
-        self._pace = Pace(_LEAST_QUEUE)
+        self._pace = Pace(_TELLING)
         self._most = limits.max_queue
         self.queued = 0
 

@@ -10,8 +10,13 @@ import pytest
 
 from broker.configuration import Launch
 from broker.crew import Crew
-from broker.listening import Doors, ListenError, Listeners, accept_rest, door_of, refuse_further
+from broker.listening import Doors, ListenError, Listeners, accept_waiting, door_of, refuse_further
 from broker.settings import Settings
+
+
+def waiting_at(listening: socket.socket) -> list[socket.socket]:
+    listening.setblocking(False)
+    return list(accept_waiting(listening))
 
 
 def test_all_workers_listen_at_the_port_that_the_first_one_found() -> None:
@@ -30,7 +35,7 @@ def test_where_the_kernel_spreads_nothing_workers_share_one_socket() -> None:
     one, other = *listeners.open(), *listeners.open()
     one.listen()
     with socket.create_connection(("127.0.0.1", listeners.port)):
-        accepted = accept_rest(other)
+        accepted = waiting_at(other)
         assert len(accepted) == 1
     for open_ in (one, other, *accepted, listeners):
         open_.close()
@@ -55,10 +60,10 @@ def test_what_waits_in_a_queue_is_accepted() -> None:
     listening.listen()
     clients = [socket.create_connection(listening.getsockname()) for _ in range(3)]
 
-    accepted = accept_rest(listening)
+    accepted = waiting_at(listening)
 
     assert {one.getpeername() for one in accepted} == {one.getsockname() for one in clients}
-    assert accept_rest(listening) == []
+    assert waiting_at(listening) == []
     for one in (*clients, *accepted, listening):
         one.close()
 
@@ -71,7 +76,7 @@ def test_a_socket_that_refuses_keeps_what_it_has_and_lets_nobody_in() -> None:
         refuse_further([listening])
         with pytest.raises(TimeoutError):
             socket.create_connection(listening.getsockname(), timeout=0.2)
-        (accepted,) = accept_rest(listening)
+        (accepted,) = waiting_at(listening)
         with accepted:
             early.sendall(b"still there")
             assert accepted.recv(100) == b"still there"
@@ -101,7 +106,7 @@ def test_a_door_is_for_all_who_take_its_place_one_after_the_other() -> None:
             first.listen()
         visitor.connect(kept.getsockname())
         with kept.dup() as second:
-            (accepted,) = accept_rest(second)
+            (accepted,) = waiting_at(second)
             accepted.close()
     doors.close()
 
