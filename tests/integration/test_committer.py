@@ -1,6 +1,7 @@
 """The committer over a real MongoDB: order, groups, races, lost answers, notifications, refusals, bounds."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -632,6 +633,31 @@ class TestBounds:
             assert max(waiting) == 600, "while nothing is known of the pace only the number counts"
             assert set(await asyncio.gather(*tasks)) == {None}
         assert not node.committer.full
+
+    async def test_what_waits_stays_bounded_for_as_long_as_more_comes_than_can_be_committed(
+        self, start: Start, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("broker.commit.pace._VALID", 0.2)
+        node = await start(max_queue=600, longest_wait=0.02, group_max=20, groups_in_flight=1)
+
+        async def slowly(_writes: Writes) -> None:
+            node.store.interfere = slowly
+            await asyncio.sleep(0.02)
+
+        await node.run(create(0))
+        node.store.interfere = slowly
+        tasks = []
+        known_since = None
+        async with asyncio.timeout(30):
+            while known_since is None or time.monotonic() < known_since + 1:
+                if node.committer.refusal() is None:
+                    tasks.append(asyncio.create_task(node.committer.submit("", *create(len(tasks) + 1))))
+                elif known_since is None and node.committer.queued < 300:
+                    known_since = time.monotonic()
+                if known_since is not None:
+                    assert node.committer.queued < 300, "the pace was forgotten"
+                await asyncio.sleep(0 if node.committer.refusal() is None else 0.001)
+            await asyncio.gather(*tasks)
 
     async def test_draining_waits_for_what_is_under_way(self, node: Node) -> None:
         assert await node.committer.drain(1)
