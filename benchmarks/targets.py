@@ -13,11 +13,9 @@ from pymongo.errors import PyMongoError
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.processes import free_port, listener, python_server
+from broker.machine import default_cache_bytes
 from broker.storage.embedded import EmbeddedMongo
 from broker.storage.mongod import EmbeddedMongoError
-
-_CACHE_BYTES = 2 * 1024**3
-"""Memory that a private MongoDB may use as its cache: a million entities need about a gigabyte."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +55,12 @@ class Database:
 def database(mongo_uri: str | None, folder: Path) -> Iterator[Database]:
     """The MongoDB at `mongo_uri`, or without one a private replica set that lives in `folder` until the block ends.
 
-    Raises BenchmarkError where there is none to be had.
+    That one is what `vela serve` starts on such a machine. Raises BenchmarkError where there is none to be had.
     """
     if mongo_uri is not None:
         yield _described(mongo_uri)
         return
-    mongo = EmbeddedMongo(folder / "mongodb", cache_bytes=_CACHE_BYTES)
+    mongo = EmbeddedMongo(folder / "mongodb", cache_bytes=default_cache_bytes())
     try:
         uri = mongo.start()
     except EmbeddedMongoError as error:
