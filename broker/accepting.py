@@ -67,8 +67,11 @@ class Acceptor:
                 task = self._loop.create_task(self._connect(connection))
                 self._connecting.add(task)
                 task.add_done_callback(self._connecting.discard)
-        except OSError as error:  # too many open files, above all
-            log.error("no further connection can be accepted", reason=error.strerror)
+        except OSError as error:
+            log.error(
+                "no further connection can be accepted: look at the limit of open files (ulimit -n)",
+                reason=error.strerror,
+            )
             return False
         return True
 
