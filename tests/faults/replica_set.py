@@ -53,7 +53,14 @@ class ReplicaSet:
 
     def kill_primary(self) -> None:
         """End the primary as `kill -9` does, wait for another one, and bring the dead member back."""
-        [member] = self._members("PRIMARY")
+        primaries: list[int] = []
+
+        def one_leads() -> bool:  # a busy machine may hold an election of its own
+            primaries[:] = self._members("PRIMARY")
+            return len(primaries) == 1
+
+        self._wait(one_leads, "one primary")
+        [member] = primaries
         process = self._processes[member]
         assert process is not None
         process.kill()
